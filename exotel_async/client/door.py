@@ -1,0 +1,151 @@
+"""How is a question put to Exotel: the one door that every request goes through."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+from typing import TypeVar
+
+import aiohttp
+import attrs
+
+from exotel_async.errors import (
+    ExotelError,
+    NoAnswerError,
+    NotSentError,
+    RateLimitedError,
+    SentRequest,
+    mask_numbers,
+)
+from exotel_async.models.clock import Clock
+from exotel_async.wire.answer import Answer, read_answer
+from exotel_async.wire.converter import converter_for
+from exotel_async.wire.request import Request
+
+from .pacing import Pacer
+from .policy import LONGEST_WAIT, pause, verdict
+from .settings import Settings
+from .transport import Envelope, Transport
+
+T = TypeVar("T")
+
+_AGENT = f"exotel-async aiohttp/{aiohttp.__version__}"
+_HOLD = 1.0  # seconds for which a 429 without Retry-After holds everybody back
+
+logger = logging.getLogger("exotel_async.client")
+
+
+class _FailedTry(Exception):  # noqa: N818 - it never leaves this module
+    """One try did not bring what was asked for; `status` is None where no status line came."""
+
+    def __init__(self, error: ExotelError, status: int | None) -> None:
+        super().__init__(error, status)
+        self.error = error
+        self.status = status
+
+
+@attrs.frozen(kw_only=True)
+class Door:
+    """Paces, sends, judges and, where it is safe, tries again."""
+
+    settings: Settings
+    transport: Transport
+    pacer: Pacer
+    clock: Clock
+    chance: Callable[[], float] = random.random
+
+    async def send(self, request: Request[T]) -> T:
+        """Put a question; return the answer or raise what its lack means."""
+        self.transport.require_open()
+        for attempt in count(1):
+            await self.pacer.reserve()
+            sent_at = self.clock.now()
+            try:
+                return await self._try(request)
+            except _FailedTry as failed:
+                sent = self._sent(request, sent_at)
+                error, wait = self._judge(failed, request, sent, attempt)
+                await self._hold_others(error, wait)
+                if wait is None:
+                    error.attempts = attempt
+                    cause = failed.error if error is not failed.error else error.__cause__
+                    raise error from cause
+            logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
+            await self.clock.sleep(wait)
+        raise AssertionError  # count() has no end
+
+    async def _try(self, request: Request[T]) -> T:
+        try:
+            answer = await self.transport.exchange(self._envelope(request))
+        except (NotSentError, NoAnswerError) as error:
+            _log(request, None)
+            raise _FailedTry(error, None) from error
+        except Exception as error:
+            if request.repeatable or isinstance(error, ExotelError):
+                raise
+            # A hook of a user's session, say. Whatever it is, the dial may have left.
+            raise _FailedTry(_unforeseen(error), None) from error
+        _log(request, answer)
+        try:
+            converter = converter_for(self.settings.zone)
+            return read_answer(request, answer, converter=converter, now=self.clock.now())
+        except ExotelError as error:
+            raise _FailedTry(error, answer.status) from error
+
+    def _judge(
+        self, failed: _FailedTry, request: Request[T], sent: SentRequest, attempt: int
+    ) -> tuple[ExotelError, float | None]:
+        repeatable = request.repeatable
+        error = verdict(failed.error, status=failed.status, repeatable=repeatable, sent=sent)
+        wait = pause(
+            error,
+            repeatable=repeatable,
+            attempt=attempt,
+            max_retries=self.settings.max_retries,
+            chance=self.chance,
+        )
+        return error, wait
+
+    async def _hold_others(self, error: ExotelError, wait: float | None) -> None:
+        if isinstance(error, RateLimitedError):
+            seconds = error.retry_after if error.retry_after is not None else wait or _HOLD
+            await self.pacer.hold(min(seconds, LONGEST_WAIT))
+
+    def _envelope(self, request: Request[T]) -> Envelope:
+        settings = self.settings
+        headers = {"Authorization": settings.authorization, "User-Agent": _AGENT}
+        body = request.body()
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return Envelope(
+            method=request.method,
+            url=settings.base_url + self._target(request),
+            headers=headers,
+            body=body,
+            fresh=not request.repeatable,
+            timeout=settings.timeout,
+        )
+
+    def _sent(self, request: Request[T], sent_at: datetime) -> SentRequest:
+        path = self._target(request).partition("?")[0]
+        return SentRequest(request.method, path, dict(request.form or request.query), sent_at)
+
+    def _target(self, request: Request[T]) -> str:
+        return request.target(
+            account_sid=self.settings.account_sid, response_format=self.settings.response_format
+        )
+
+
+def _unforeseen(error: Exception) -> NoAnswerError:
+    told = NoAnswerError(f"something unforeseen happened ({type(error).__name__})")
+    told.__cause__ = error
+    return told
+
+
+def _log(request: Request[T], answer: Answer | None) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        path = mask_numbers("/".join(request.path))
+        logger.debug("%s %s: %s", request.method, path, answer.status if answer else "no answer")

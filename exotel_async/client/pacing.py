@@ -1,0 +1,80 @@
+"""When may the next request leave: at most so many in any minute."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from exotel_async.errors import ConfigurationError
+from exotel_async.models.clock import Clock, SystemClock
+
+WINDOW = 61.0  # seconds: a minute, and one for requests that overtake each other on their way
+
+
+class Pacer(Protocol):
+    """A gate for requests. Share one between clients of one account, or bring your own."""
+
+    async def reserve(self) -> None:
+        """Wait until one more request may leave, and count it."""
+        ...
+
+    async def hold(self, seconds: float) -> None:
+        """Let nobody leave for so long: Exotel asked us to slow down."""
+        ...
+
+
+def earliest(departures: Sequence[float], *, most: int, blocked_until: float) -> float:
+    """Tell from when on the next request may leave, given when the last ones left.
+
+    >>> earliest([0.0, 10.0], most=2, blocked_until=5.0)
+    61.0
+    """
+    if len(departures) < most:
+        return blocked_until
+    return max(blocked_until, departures[-most] + WINDOW)
+
+
+class SlidingWindowPacer:
+    """At most `requests_per_minute` requests in any 60 seconds, first come first served.
+
+    A burst of that many goes at once. Who is cancelled while waiting takes no place.
+    """
+
+    def __init__(self, requests_per_minute: int, *, clock: Clock | None = None) -> None:
+        if isinstance(requests_per_minute, bool) or not isinstance(requests_per_minute, int):
+            raise ConfigurationError("requests_per_minute must be a whole number or None")
+        if requests_per_minute < 1:
+            raise ConfigurationError(
+                f"requests_per_minute must be at least 1, but is {requests_per_minute}"
+            )
+        self._most = requests_per_minute
+        self._clock = clock or SystemClock()
+        self._departures: deque[float] = deque(maxlen=requests_per_minute)
+        self._blocked_until = float("-inf")
+        self._turn = asyncio.Lock()  # hands out turns in the order of asking
+
+    async def reserve(self) -> None:
+        """Wait until one more request may leave, and count it."""
+        async with self._turn:
+            while (wait := self._opens_at() - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            self._departures.append(self._clock.monotonic())
+
+    async def hold(self, seconds: float) -> None:
+        """Let nobody leave for so long; a hold that lasts longer already stays."""
+        self._blocked_until = max(self._blocked_until, self._clock.monotonic() + seconds)
+
+    def _opens_at(self) -> float:
+        return earliest(self._departures, most=self._most, blocked_until=self._blocked_until)
+
+
+class NoPacer:
+    """Lets everybody leave at once; Exotel's own limit still answers 429."""
+
+    async def reserve(self) -> None:
+        """Leave at once."""
+
+    async def hold(self, seconds: float) -> None:
+        """Hold nobody."""

@@ -1,0 +1,228 @@
+"""What can go wrong, as one tree.
+
+    ExotelError
+    ├── ConfigurationError            a setting is missing or impossible       (a ValueError)
+    ├── InvalidRequestError           refused here, before anything was sent   (a ValueError)
+    ├── ClientClosedError             the client is not open
+    ├── NotSentError                  provably never reached Exotel: safe to repeat
+    ├── NoAnswerError                 a repeatable request got none            (a TimeoutError)
+    ├── OutcomeUnknownError           may have been carried out: look before you repeat
+    ├── ApiError                      Exotel refused
+    │   ├── BadRequestError           400
+    │   ├── AuthenticationError       401
+    │   ├── PaymentRequiredError      402
+    │   ├── PermissionDeniedError     403
+    │   │   ├── DndBlockedError       the number does not want to be disturbed
+    │   │   └── KycRequiredError      the account has papers to hand in
+    │   ├── NotFoundError             404
+    │   ├── ConflictError             409
+    │   ├── RateLimitedError          429
+    │   └── ServerError               5xx
+    ├── UnreadableAnswerError         a repeatable request's answer made no sense
+    └── CallbackError
+        ├── MalformedCallbackError    a body that is no StatusCallback
+        └── UnverifiedCallbackError   a callback URL that is not ours, or no longer
+
+Every error survives pickling (its cause and its notes stay behind), and neither `str` nor `repr`
+shows a full phone number or a credential.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar
+
+import attrs
+
+# What may hold many digits and is no number is told apart first and kept: a SID of 32 hex digits,
+# a time stamp, and the digits of percent-encoding.
+_SID = r"(?:\b|(?<=%[0-9a-f]{2}))[0-9a-f]{32}\b"
+_COLON = r"(?::|%3a)"
+_TIME = (
+    rf"(?:[ T+]|%20)\d\d{_COLON}\d\d(?:{_COLON}\d\d(?:\.\d{{1,9}})?)?(?!\d)"
+    rf"(?:(?:[+-]|%2b)\d\d{_COLON}\d\d)?"
+)
+_DAY = r"-[01]\d-[0-3]\d"
+_STAMP = rf"\d{{4}}{_DAY}{_TIME}|(?:19|20)\d\d{_DAY}(?!\d)"
+# Spaces and dashes come in many kinds: raw, percent-encoded, and as `repr` spells them.
+_SPACER = r"(?:[\s().+\u2010-\u2015-]|%2[0-9a-f]|%c2%a0|\\xa0|\\u20[0-9a-f]{2})"
+_NUMBER_LIKE = re.compile(
+    rf"{_SID}|{_STAMP}|%[0-9a-f]{{2}}|(?P<number>\+?\d(?:{_SPACER}{{0,3}}\d){{6,}})", re.IGNORECASE
+)
+
+
+def mask_numbers(text: str) -> str:
+    """Hide every phone number in a text but for its last digits.
+
+    >>> mask_numbers("no answer from +91 98765 43210")
+    'no answer from ***3210'
+    """
+    return _NUMBER_LIKE.sub(_mask_match, text)
+
+
+def _mask_match(match: re.Match[str]) -> str:
+    number = match["number"]
+    if number is None:
+        return match[0]
+    digits = [character for character in number if character.isdigit()]
+    return "***" + "".join(digits[-4:] if len(digits) >= 10 else digits[-2:])
+
+
+@attrs.frozen
+class SentRequest:
+    """A request whose answer was lost, as it left: what you need to look for what became of it."""
+
+    method: str
+    path: str = attrs.field(repr=lambda path: repr(mask_numbers(path)))
+    # Numbers and the secret in a callback URL stand in here: only the names are shown.
+    params: Mapping[str, str] = attrs.field(
+        repr=lambda params: f"<{', '.join(params)}>", hash=False
+    )
+    sent_at: datetime  # aware; the moment the last try began
+
+
+@attrs.define(repr=False, slots=False)
+class ExotelError(Exception):
+    """Anything this package raises by design."""
+
+    message: str = ""
+    attempts = 1  # tries that were made before giving up
+
+    _hint: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        """Say what happened and what to do, with phone numbers masked."""
+        parts = [self._what(), self._hint, self._how_often()]
+        return mask_numbers(" ".join(part for part in parts if part))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def _what(self) -> str:
+        return self.message
+
+    def _how_often(self) -> str:
+        return f"(after {self.attempts} tries)" if self.attempts > 1 else ""
+
+
+class ConfigurationError(ExotelError, ValueError):
+    """A setting is missing or impossible; the message names it and what is allowed."""
+
+
+class InvalidRequestError(ExotelError, ValueError):
+    """An argument was refused here, before anything was sent; the message names it."""
+
+
+class ClientClosedError(ExotelError):
+    """The client is not open: use `async with client:` or its `lifespan`."""
+
+
+class NotSentError(ExotelError):
+    """The request provably never reached Exotel: repeating it cannot dial twice."""
+
+
+class NoAnswerError(ExotelError, TimeoutError):
+    """A request that changes nothing got no whole answer in time; asking again is harmless."""
+
+
+@attrs.define(repr=False, slots=False)
+class OutcomeUnknownError(ExotelError):
+    """A call may have been placed, or not: the answer was lost or made no sense.
+
+    `request` says what was sent and when; the cause is attached. Do not repeat it blindly: wait
+    for the StatusCallback, or look for the call in `calls.list`.
+    """
+
+    request: SentRequest | None = None
+
+    _hint: ClassVar[str] = (
+        "The call may be ringing: wait for its StatusCallback or look it up before you repeat it."
+    )
+
+
+@attrs.define(repr=False, slots=False)
+class ApiError(ExotelError):
+    """Exotel refused: `status` (HTTP, or that of a RestException under 200), `message`, `code`.
+
+    `body` is the answer's text, cut at 4,096 characters; it is not part of `str` or `repr`.
+    """
+
+    status: int = 0
+    code: int | str | None = None
+    body: str = ""
+
+    def _what(self) -> str:
+        code = "" if self.code is None else f" (code {self.code})"
+        return f"Exotel answered {self.status}: {self.message.rstrip(' ;.')}{code}."
+
+
+class BadRequestError(ApiError):
+    """400: Exotel did not understand a parameter."""
+
+
+class AuthenticationError(ApiError):
+    """401: the key and token are wrong, or belong to the other region."""
+
+    _hint: ClassVar[str] = "Check the API key and token, and the region: each has hosts of its own."
+
+
+class PaymentRequiredError(ApiError):
+    """402: the account has no credit left."""
+
+
+class PermissionDeniedError(ApiError):
+    """403: refused for good; asking again does not help."""
+
+
+class DndBlockedError(PermissionDeniedError):
+    """403: the number is on the do-not-disturb register (TRAI NDNC)."""
+
+
+class KycRequiredError(PermissionDeniedError):
+    """403: the account has not finished Know-Your-Customer."""
+
+
+class NotFoundError(ApiError):
+    """404: no such call, number or account here."""
+
+    _hint: ClassVar[str] = "If you are sure it exists, check account_sid and the region."
+
+
+class ConflictError(ApiError):
+    """409: Exotel saw a conflict."""
+
+
+@attrs.define(repr=False, slots=False)
+class RateLimitedError(ApiError):
+    """429: too many requests; `retry_after` (seconds) is None where Exotel named no time."""
+
+    retry_after: float | None = None
+
+
+class ServerError(ApiError):
+    """5xx: Exotel stumbled."""
+
+
+@attrs.define(repr=False, slots=False)
+class UnreadableAnswerError(ExotelError):
+    """The answer to a request that changes nothing made no sense.
+
+    `body` is its text, cut at 4,096 characters; it is not part of `str` or `repr`.
+    """
+
+    status: int = 0
+    body: str = ""
+
+
+class CallbackError(ExotelError):
+    """Something is wrong with a StatusCallback that came in."""
+
+
+class MalformedCallbackError(CallbackError):
+    """The body is not a StatusCallback; the message says why."""
+
+
+class UnverifiedCallbackError(CallbackError):
+    """The token in a callback's URL is missing, forged or expired; the message says which."""

@@ -1,0 +1,178 @@
+"""How are StatusCallbacks received: verify, decode, hand over, answer; nothing else.
+
+Exotel: Voice v1, "StatusCallback". It takes 200 for an answer and tries others again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import tzinfo
+from urllib.parse import SplitResult, urlsplit
+
+from aiohttp import web
+
+from exotel_async.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    MalformedCallbackError,
+    UnverifiedCallbackError,
+)
+from exotel_async.events import CallbackRouter, deliver
+from exotel_async.models.clock import Clock, SystemClock
+from exotel_async.models.events import StatusCallback
+from exotel_async.wire.callback import decode_callback
+from exotel_async.wire.tokens import CallbackTokens
+from exotel_async.wire.values import IST
+from exotel_async.wire.zones import zone_of
+
+logger = logging.getLogger("exotel_async.webhooks")
+
+_METHODS = ("GET", "HEAD", "POST")
+
+
+class StatusCallbacks(CallbackRouter):
+    """Receives StatusCallbacks in an aiohttp application and hands them to async handlers.
+
+    - `tokens`: what vouches for the URLs; None takes callbacks from anybody, and says so.
+    - `time_zone`: what time stamps without a zone mean, a tzinfo or a zone's name.
+    - `handler_timeout`: seconds for all handlers of one event together. Exotel waits 15.
+    - `max_body`: bytes of the largest body that is read.
+    - `clock`: where time comes from; for tests.
+
+    Handlers are awaited before the answer: 200 when all did well, 500 otherwise, and then Exotel
+    tries again. Mount it with `app.add_subapp("/exotel/", callbacks.app)`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: CallbackTokens | None,
+        time_zone: tzinfo | str = IST,
+        handler_timeout: float = 10.0,
+        max_body: int = 65_536,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < handler_timeout < 1e9:
+            raise ConfigurationError(
+                f"handler_timeout must be a number of seconds above 0, but is {handler_timeout!r}"
+            )
+        if max_body < 1:
+            raise ConfigurationError(f"max_body must be at least 1 byte, but is {max_body!r}")
+        self._tokens = tokens
+        self._zone = zone_of(time_zone)
+        self._handler_timeout = handler_timeout
+        self._max_body = max_body
+        self._clock = clock or SystemClock()
+        self._ready = False
+        if tokens is None:
+            logger.warning(
+                "StatusCallbacks has no tokens: whoever finds its URL can forge how a call ended"
+            )
+
+    def url(self, base: str, *, ref: str = "") -> str:
+        """Spell the URL to give to Exotel, with a token in it that vouches for `ref`.
+
+        `base` is where the outside world finds this sub-app. Make one for each call: a token
+        lives as long as `CallbackTokens` says, and events carry its `ref`.
+        """
+        parts = _split_url(base)
+        if self._tokens is None:
+            if ref:
+                raise InvalidRequestError("ref needs tokens: nothing would vouch for it")
+            return base
+        token = self._tokens.mint(ref, now=self._clock.now())
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{token}").geturl()
+
+    @property
+    def app(self) -> web.Application:
+        """A new sub-application, to be mounted under any prefix; as many as you like."""
+        app = web.Application()
+        app.add_routes(self.routes())
+        app.on_shutdown.append(self._drain)
+        return app
+
+    def routes(self, prefix: str = "") -> list[web.RouteDef]:
+        """Spell the routes, to add them to an application of your own below `prefix`."""
+        base = prefix.rstrip("/")
+        paths = (base, f"{base}/", f"{base}/{{token}}", f"{base}/{{token}}/")
+        return [web.route("*", path, self.handle) for path in paths if path or not prefix]
+
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Be ready while an application lives: `app.cleanup_ctx.append(callbacks.lifespan)`."""
+        self._ready = True
+        yield
+        self._ready = False
+
+    def ready(self) -> bool:
+        """Tell whether callbacks are welcome: from start-up until shutdown begins."""
+        return self._ready
+
+    async def _drain(self, _app: web.Application) -> None:
+        self._ready = False
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request; the token, if any, is the last segment of its path."""
+        if request.method not in _METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, _METHODS)
+        if request.method != "POST":
+            return web.Response(text="OK")
+        try:
+            ref = self._verify(request)
+            event = await self._read(request, ref)
+        except UnverifiedCallbackError as error:
+            logger.warning("refused a callback from %s: %s", request.remote, error)
+            return web.Response(status=404, text="Not found")
+        except MalformedCallbackError as error:
+            logger.warning("refused a callback from %s: %s", request.remote, error)
+            return web.Response(status=400, text="Not a StatusCallback")
+        if await deliver(event, self, within=self._handler_timeout):
+            return web.Response(text="OK")
+        return web.Response(status=500, text="Try again")
+
+    def _verify(self, request: web.Request) -> str | None:
+        """Check the token before anything of the body is read."""
+        if self._tokens is None:
+            return None
+        segment = request.rel_url.raw_path.rstrip("/").rpartition("/")[2]
+        return self._tokens.verify(segment, now=self._clock.now()) or None
+
+    async def _read(self, request: web.Request, ref: str | None) -> StatusCallback:
+        return decode_callback(
+            await self._read_body(request),
+            content_type=request.headers.get("Content-Type", ""),
+            query=request.rel_url.raw_query_string,
+            time_zone=self._zone,
+            ref=ref,
+        )
+
+    async def _read_body(self, request: web.Request) -> bytes:
+        """Read the body, never more than allowed: a sub-app's client_max_size is not heeded."""
+        if (request.content_length or 0) > self._max_body:
+            raise self._too_large(request)
+        body = bytearray()
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > self._max_body:
+                    raise self._too_large(request)
+        except (web.RequestPayloadError, OSError) as error:
+            raise MalformedCallbackError("its body did not arrive whole") from error
+        return bytes(body)
+
+    def _too_large(self, request: web.Request) -> web.HTTPRequestEntityTooLarge:
+        logger.warning("refused a callback from %s: more than max_body", request.remote)
+        return web.HTTPRequestEntityTooLarge(
+            max_size=self._max_body, actual_size=request.content_length or self._max_body + 1
+        )
+
+
+def _split_url(base: str) -> SplitResult:
+    try:
+        parts = urlsplit(base)
+    except ValueError as error:  # brackets of an IPv6 address
+        raise InvalidRequestError("base must be a URL") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequestError("base must be an absolute http:// or https:// URL")
+    return parts

@@ -1,0 +1,131 @@
+"""Did this callback come to a URL of ours: tokens for callback URLs.
+
+Exotel signs nothing. So the URL carries a secret of its own: one path segment
+`{ref}.{expiry}.{mac}`, in which the mac vouches for the rest. It names no host and no prefix, so
+that proxies may rewrite both.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from exotel_async.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    UnverifiedCallbackError,
+)
+
+LONGEST_LIFE = timedelta(days=30)
+_VERSION = b"exotel_async callback 1"
+_KIND = b"ref"  # a ref of the user's own
+_LEAST_SECRET = 16  # bytes
+_MAC_BYTES = 16
+_LONGEST = 200  # characters of a segment
+_FORGED = "the URL holds no token of ours"
+_SEGMENT = re.compile(r"([A-Za-z0-9_-]*)\.([1-9]\d{0,11})\.([A-Za-z0-9_-]{22})", re.ASCII)
+
+
+class CallbackTokens:
+    """Makes and checks the secret part of callback URLs.
+
+    `secrets`: the first signs, all are accepted: put a new one in front, drop the old one after
+    `lifetime`. Each has at least 16 bytes; `secrets.token_urlsafe(32)` makes a good one.
+    `audience` keeps tokens of, say, staging and production apart. `lifetime`: at most 30 days.
+    """
+
+    def __init__(
+        self,
+        secrets: Iterable[str | bytes],
+        *,
+        audience: str = "production",
+        lifetime: timedelta = LONGEST_LIFE,
+    ) -> None:
+        if isinstance(secrets, str | bytes):
+            raise ConfigurationError("secrets must be a list of secrets, not a single one")
+        self._secrets = tuple(_checked_secret(secret) for secret in secrets)
+        if not self._secrets:
+            raise ConfigurationError("secrets must hold at least one secret")
+        if not timedelta(seconds=1) <= lifetime <= LONGEST_LIFE:
+            raise ConfigurationError(f"lifetime must be at most {LONGEST_LIFE.days} days, above 0")
+        self._audience = audience.encode()
+        self._lifetime = lifetime
+
+    def mint(self, ref: str = "", *, now: datetime | None = None) -> str:
+        """Make a path segment that vouches for `ref`, any short text of yours, from `now` on."""
+        raw = _utf8(ref)
+        expiry = str(int(((now or datetime.now(UTC)) + self._lifetime).timestamp()))
+        mac = self._mac(self._secrets[0], raw, expiry)
+        segment = f"{_encode(raw)}.{expiry}.{_encode(mac)}"
+        if len(segment) > _LONGEST:
+            raise InvalidRequestError(
+                f"ref must fit into a URL: at most {_most_ref_bytes(expiry)} bytes of UTF-8, "
+                f"but has {len(raw)}"
+            )
+        return segment
+
+    def verify(self, segment: str, *, now: datetime | None = None) -> str:
+        """Return the ref that a segment vouches for; raise UnverifiedCallbackError otherwise."""
+        match = _SEGMENT.fullmatch(segment) if len(segment) <= _LONGEST else None
+        if match is None:
+            raise UnverifiedCallbackError(_FORGED if segment else "the URL holds no token")
+        ref, mac = _decode(match[1]), _decode(match[3])
+        # All secrets are tried, whichever fits: how long it takes must not tell which.
+        fits = [hmac.compare_digest(mac, self._mac(s, ref, match[2])) for s in self._secrets]
+        if not any(fits):
+            raise UnverifiedCallbackError(_FORGED)
+        if int(match[2]) < (now or datetime.now(UTC)).timestamp():
+            raise UnverifiedCallbackError("the URL's token has expired")
+        return ref.decode("utf-8")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._secrets)} secrets>"
+
+    def _mac(self, secret: bytes, ref: bytes, expiry: str) -> bytes:
+        parts = (_VERSION, self._audience, _KIND, ref, expiry.encode())
+        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(secret, message, "sha256")[:_MAC_BYTES]
+
+
+def _checked_secret(secret: object) -> bytes:
+    raw = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+    if not isinstance(raw, bytes):
+        raise ConfigurationError("each secret must be a text or bytes")
+    if len(raw.strip()) < _LEAST_SECRET:
+        raise ConfigurationError(
+            f"each secret must have at least {_LEAST_SECRET} bytes, one has {len(raw.strip())}; "
+            "secrets.token_urlsafe(32) makes a good one"
+        )
+    return raw
+
+
+def _utf8(ref: object) -> bytes:
+    if not isinstance(ref, str):
+        raise InvalidRequestError(f"ref must be a text, but is {ref!r}")
+    try:
+        return ref.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError("ref must be a text without lone surrogates") from error
+
+
+def _most_ref_bytes(expiry: str) -> int:
+    return (_LONGEST - len(expiry) - 22 - 2) * 3 // 4
+
+
+def _encode(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    """Decode what `_encode` makes, and nothing else: base64 itself ignores some last bits."""
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (Base64Error, ValueError):
+        raw = b""
+    if _encode(raw) != text:
+        raise UnverifiedCallbackError(_FORGED)
+    return raw
