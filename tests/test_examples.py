@@ -1,0 +1,287 @@
+"""Every example runs as it stands, against the simulator, as a user would start it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import runpy
+import signal
+import socket
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from raw_server import answer, raw_server
+from samples import form_sample, multipart, sample
+
+from exotel_async import IST, CallbackTokens, ExotelClient
+from exotel_async.simulator import Simulator
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SECRET = "0123456789abcdef0123456789abcdef"
+FROM, TO, EXOPHONE = "+919812300001", "+919812300002", "08040001234"
+
+
+@attrs.frozen
+class Ran:
+    """How a program ended and what it printed."""
+
+    status: int | None
+    out: str
+    err: str
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A carrier whose clock shows today, as the examples' does."""
+    async with Simulator(start=datetime.now(IST)) as running:
+        yield running
+
+
+def environ_for(sim: Simulator | None, **more: str) -> dict[str, str]:
+    """Return the environment in which an example talks to the simulator."""
+    plain = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    if sim is not None:
+        plain |= {
+            "EXOTEL_ACCOUNT_SID": sim.settings["account_sid"],
+            "EXOTEL_API_KEY": sim.settings["api_key"],
+            "EXOTEL_API_TOKEN": sim.settings["api_token"],
+            "EXOTEL_SUBDOMAIN": sim.base_url.removeprefix("http://"),
+        }
+    return plain | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "COLUMNS": "100"} | more
+
+
+async def start(name: str, *arguments: str, environ: dict[str, str]) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLES / name), *arguments, env=environ,
+        stdin=asyncio.subprocess.PIPE, stdout=pipe, stderr=pipe,
+    )  # fmt: skip
+
+
+async def run(
+    name: str, *arguments: str, environ: dict[str, str], typed: bytes | None = None
+) -> Ran:
+    program = await start(name, *arguments, environ=environ)
+    out, err = await asyncio.wait_for(program.communicate(typed), 60)
+    return Ran(program.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def serving(name: str, *, environ: dict[str, str]) -> AsyncIterator[tuple[str, list[str]]]:
+    """Run a receiver; yields its URL, and after it ended what it printed."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+    program = await start(name, environ=environ | {"PORT": str(port)})
+    printed: list[str] = []
+    try:
+        await _until_open(port, program)
+        yield f"http://127.0.0.1:{port}", printed
+    finally:
+        if program.returncode is None:
+            program.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(program.communicate(), 30)
+        printed.extend((out.decode(), err.decode()))
+
+
+async def _until_open(port: int, program: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(30):
+        while program.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+
+
+class TestDemo:
+    """The main job."""
+
+    async def test_shows_everything(self) -> None:
+        """It needs no account, keeps its promises and prints what it says."""
+        ran = await run("demo.py", environ=environ_for(None))
+
+        assert ran == Ran(0, ran.out, "")
+        assert ran.out.count("CallAnswered") == 4
+        assert ran.out.count("CallTerminated  completed: From completed") == 2
+        for shown in ("application/json", "multipart/form-data", "Record of", "DND: No", "MTNL"):
+            assert shown in ran.out
+
+    async def test_a_broken_promise_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A carrier that does not do what is promised makes it fail, and say so."""
+        body = b'{"Call": {"Sid": "a"}, "Calls": [], "Numbers": {}}'
+        demo = runpy.run_path(str(EXAMPLES / "demo.py"))
+        options = Namespace(from_=FROM, to=TO, caller_id=EXOPHONE, port=0, public_url=None)
+        async with raw_server(answer("200 OK", body)) as server:
+
+            @asynccontextmanager
+            async def deaf() -> AsyncIterator[Any]:
+                settings = {"account_sid": "a", "api_key": "b", "api_token": "c"}
+                async with ExotelClient(**settings, base_url=server.url) as exotel:
+                    yield demo["Carrier"](
+                        exotel=exotel,
+                        now=lambda: datetime.now(IST),
+                        wait_for=lambda over: asyncio.sleep(0),
+                        simulated=True,
+                    )
+
+            demo["main"].__globals__["simulated"] = deaf
+            status = await demo["main"](Namespace(**vars(options), live=False))
+
+        assert status == 1
+        assert capsys.readouterr().err.count("Promised, and did not happen") >= 6
+
+    async def test_live_needs_to_be_reached(self) -> None:
+        """Live, it asks for what it needs before anything else."""
+        ran = await run("demo.py", "--live", environ=environ_for(None))
+
+        assert ran.status == 2
+        assert "--public-url" in ran.err
+
+    async def test_live_names_missing_variables(self) -> None:
+        """Live without credentials, it names the variables."""
+        ran = await run("demo.py", *LIVE, environ=environ_for(None))
+
+        assert ran.status == 1
+        assert "EXOTEL_API_TOKEN" in ran.err
+
+    @pytest.mark.parametrize("typed", [b"no\n", b"\n", b""])
+    async def test_live_asks_first(self, typed: bytes, sim: Simulator) -> None:
+        """Live, it says whom it would dial, and without a clear yes dials nobody."""
+        ran = await run("demo.py", *LIVE, environ=environ_for(sim), typed=typed)
+
+        assert ran.status == 1
+        assert f"This dials {FROM}, then {TO}, from {EXOPHONE}" in ran.out
+        assert sim.requests == []
+
+    async def test_live_dials_when_told(self, sim: Simulator) -> None:
+        """Live and told to, it goes to whom the environment names."""
+        environ = environ_for(sim) | {"EXOTEL_API_TOKEN": "wrong"}
+
+        ran = await run("demo.py", *LIVE, environ=environ, typed=b"dial\n")
+
+        assert ran.status == 1
+        assert "401" in ran.err
+        assert [request.status for request in sim.requests] == [401]
+
+
+LIVE = ("--live", "--public-url", "https://example.com/exotel/", "--port", "18080",
+        "--from", FROM, "--to", TO, "--caller-id", EXOPHONE)  # fmt: skip
+
+
+class TestAsking:
+    """Programs that ask once."""
+
+    async def test_connect_two_numbers(self, sim: Simulator) -> None:
+        """It places one call and prints its sid."""
+        ran = await run("connect_two_numbers.py", FROM, TO, EXOPHONE, environ=environ_for(sim))
+
+        (sid,) = sim.calls
+        assert ran == Ran(0, f"{sid}: in-progress\n", "")
+
+    async def test_connect_refused(self, sim: Simulator) -> None:
+        """A number on the do-not-disturb register is told in one line, masked."""
+        ran = await run(
+            "connect_two_numbers.py", FROM, "+910000000403", EXOPHONE, environ=environ_for(sim)
+        )
+
+        assert ran.status == 1
+        assert "Refused, no phone rings." in ran.err
+        assert "0000403" not in ran.err
+
+    async def test_connect_to_flow(self, sim: Simulator) -> None:
+        """It plays a flow to a number."""
+        ran = await run("connect_to_flow.py", FROM, EXOPHONE, "926", environ=environ_for(sim))
+
+        assert ran.out.endswith(": in-progress\n")
+        assert dict(sim.requests[0].params)["Url"].endswith("/exoml/start_voice/926")
+
+    async def test_failed_yesterday(self, sim: Simulator) -> None:
+        """It lists yesterday's failures, and neither today's nor successes."""
+        noon = datetime.now(IST).replace(hour=12, minute=0, second=0, microsecond=0)
+        yesterday = noon - timedelta(days=1)
+        wanted = sim.add_call(status="busy", date_created=yesterday)
+        sim.add_call(status="completed", date_created=yesterday)
+        sim.add_call(status="busy", date_created=yesterday - timedelta(days=1))
+
+        ran = await run("failed_yesterday.py", environ=environ_for(sim))
+
+        assert ran.status == 0, ran.err
+        assert [line.split()[2] for line in ran.out.splitlines()] == [wanted]
+
+    async def test_look_up_numbers(self, sim: Simulator) -> None:
+        """It prints a line for each number."""
+        ran = await run("look_up_numbers.py", FROM, TO, environ=environ_for(sim))
+
+        assert [line.split(":")[0] for line in ran.out.splitlines()] == [FROM, TO]
+
+
+class TestReceiving:
+    """Programs that are told."""
+
+    async def test_receive_callbacks(self, sim: Simulator) -> None:
+        """It places a call and prints what Exotel tells of it."""
+        environ = environ_for(sim, CALLBACK_SECRET=SECRET, EXOPHONE=EXOPHONE)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+        environ["PUBLIC_URL"] = f"http://127.0.0.1:{port}/exotel/"
+        program = await start("receive_callbacks.py", environ=environ | {"PORT": str(port)})
+        await _until_open(port, program)
+        async with aiohttp.ClientSession() as session:
+            form = {"from": FROM, "to": TO}
+            url = f"http://127.0.0.1:{port}/orders/order-42/dial"
+            async with session.post(url, data=form) as response:
+                assert response.status == 200
+        await sim.advance(minutes=5)
+        program.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(program.communicate(), 30)
+
+        told = [line for line in out.decode().splitlines() if line.startswith("order-42")]
+        assert [line.split()[1] for line in told] == ["CallAnswered"] * 2 + ["CallTerminated"]
+        assert program.returncode == 0, err.decode()
+        assert SECRET not in out.decode() + err.decode()
+
+    async def test_other_framework(self) -> None:
+        """A WSGI application receives both encodings, and refuses what has no token."""
+        token = CallbackTokens([SECRET]).mint("order-42")
+        form, form_type = multipart(form_sample("statuscallback_terminal.form.txt"))
+        bodies = [
+            (f"/{token}", sample("statuscallback_terminal.json"), "application/json", 200),
+            (f"/{token}", form, form_type, 200),
+            ("/forged", form, form_type, 404),
+            (f"/{token}", b"nonsense", "text/plain", 404),
+        ]
+        environ = environ_for(None, CALLBACK_SECRET=SECRET, PYTHONUNBUFFERED="1")
+        async with (
+            serving("other_framework.py", environ=environ) as (url, printed),
+            aiohttp.ClientSession() as session,
+        ):
+            for path, body, content_type, status in bodies:
+                headers = {"Content-Type": content_type}
+                async with session.post(url + path, data=body, headers=headers) as response:
+                    assert response.status == status
+
+        assert printed[0].count("order-42 CallTerminated no-answer") == 2
+        assert printed[0].count("refused") == 2
+
+
+def test_all_are_tested() -> None:
+    """No example is left out, and each but the demo fits on one screen."""
+    tested = Path(__file__).read_text(encoding="utf8")
+
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in tested
+        if path.name != "demo.py":
+            assert len(path.read_text(encoding="utf8").splitlines()) <= 40

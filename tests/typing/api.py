@@ -1,0 +1,146 @@
+"""What users write must type-check, and what they must not write must not. Checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import assert_type
+
+from aiohttp import ClientSession, web
+
+from exotel_async import (
+    IST,
+    Call,
+    CallAnswered,
+    CallbackTokens,
+    CallList,
+    CallPage,
+    CallStatus,
+    CallTerminated,
+    Clock,
+    ExotelClient,
+    Leg,
+    NumberMetadata,
+    OutcomeUnknownError,
+    Pacer,
+    Range,
+    RateLimitedError,
+    SlidingWindowPacer,
+    StatusCallback,
+    SystemClock,
+    UnknownCallback,
+    decode_callback,
+)
+from exotel_async.simulator import Simulator
+from exotel_async.webhooks import CallbackRouter, MaskingAccessLogger, StatusCallbacks
+
+
+async def asking(session: ClientSession, now: datetime) -> None:
+    clock: Clock = SystemClock()
+    pacer: Pacer = SlidingWindowPacer(200, clock=clock)
+    async with ExotelClient(
+        account_sid="a", api_key="k", api_token="t", region="mumbai", base_url=None,
+        flow_base_url=None, allow_http=False, time_zone=IST, timeout=30.0, max_retries=2,
+        requests_per_minute=None, pacer=pacer, response_format="xml", session=session, clock=clock,
+    ) as exotel:  # fmt: skip
+        call = await exotel.calls.connect(
+            from_="1", to="2", caller_id="3", call_type="trans", time_limit=60, time_out=30,
+            wait_url="http://example.com/a.wav", record=True, recording_channels="dual",
+            recording_format="mp3", custom_field="x", start_playback_to="Both",
+            start_playback_value="http://example.com/b.wav", status_callback="http://example.com/",
+            status_callback_events=("terminal",), status_callback_content_type="application/json",
+            extra={"StreamType": "x"},
+        )  # fmt: skip
+        assert_type(call, Call)
+        assert_type(await exotel.calls.connect_to_flow(from_="1", caller_id="2", flow_id=9), Call)
+        assert_type(await exotel.calls.get("s", details=True, recording_url_validity=5), Call)
+        calls = exotel.calls.list(
+            sids="s", created_after=now, created_before=now, to=["1"], from_=("1",),
+            phone_numbers={"1"}, statuses=CallStatus.BUSY, directions="inbound",
+            duration=Range(at_least=1), price=Decimal(1), details=True, ascending=True,
+            page_size=10, limit=5, extra={"NumbersMetadata": "true"},
+        )  # fmt: skip
+        assert_type(calls, CallList)
+        async for one in calls:
+            assert_type(one, Call)
+        async for page in calls.pages():
+            assert_type(page, CallPage)
+        assert_type(await exotel.calls.page(after="c", page_size=2), CallPage)
+        assert_type(await exotel.numbers.get("1"), NumberMetadata)
+        assert_type(exotel.with_options(timeout=5.0, max_retries=0), ExotelClient)
+
+        await exotel.calls.connect(from_="1", to="2")  # type: ignore[call-arg]
+        await exotel.calls.connect("1", "2", "3")  # type: ignore[call-arg]
+        await exotel.calls.connect(from_="1", to="2", caller_id="3", recording_format="wav")  # type: ignore[arg-type]
+        await exotel.calls.connect(from_="1", to="2", caller_id="3", time_limits=1)  # type: ignore[call-arg]
+        await exotel.calls.connect_to_flow(from_="1", caller_id="2", flow_id=9, record=True)  # type: ignore[call-arg]
+        exotel.calls.list(page_size="10")  # type: ignore[arg-type]
+
+
+def models(call: Call, leg: Leg, number: NumberMetadata) -> None:
+    assert_type(call.sid, str)
+    assert_type(call.status, str | None)
+    assert_type(call.price, Decimal | None)
+    assert_type(call.start_time, datetime | None)
+    assert_type(call.duration, int | None)
+    assert_type(leg.on_call_duration, int | None)
+    assert_type(number.extra, Mapping[str, object])
+    call.status = "busy"  # type: ignore[misc]
+
+
+def errors(unknown: OutcomeUnknownError, limited: RateLimitedError) -> None:
+    if unknown.request is not None:
+        assert_type(unknown.request.sent_at, datetime)
+    assert_type(limited.retry_after, float | None)
+    assert_type(limited.attempts, int)
+
+
+def being_told(app: web.Application, zone: tzinfo) -> None:
+    tokens = CallbackTokens(["secret"], audience="staging", lifetime=timedelta(days=1))
+    callbacks = StatusCallbacks(
+        tokens=tokens, time_zone=zone, handler_timeout=10.0, max_body=1, clock=None
+    )
+    router = CallbackRouter()
+
+    @callbacks.on(CallTerminated)
+    async def ended(event: CallTerminated) -> None: ...
+
+    @callbacks.on(CallTerminated)
+    async def wider(event: StatusCallback) -> None: ...
+
+    @router.on(CallAnswered, CallTerminated)
+    async def both(event: CallAnswered | CallTerminated) -> None:
+        assert_type(event.call_sid, str)
+
+    @router.on(CallAnswered, CallTerminated, UnknownCallback)
+    async def three(event: CallAnswered | CallTerminated | UnknownCallback) -> None: ...
+
+    @router.on(StatusCallback)
+    async def all_of_them(event: StatusCallback) -> None: ...
+
+    @callbacks.on(CallTerminated)  # type: ignore[arg-type]
+    def no_coroutine(event: CallTerminated) -> None: ...
+
+    @callbacks.on(StatusCallback)  # type: ignore[arg-type]
+    async def too_narrow(event: CallTerminated) -> None: ...
+
+    @callbacks.on(CallAnswered, CallTerminated)  # type: ignore[arg-type]
+    async def half(event: CallAnswered) -> None: ...
+
+    callbacks.on(str)  # type: ignore[type-var]
+    callbacks.include(router)
+    app.add_subapp("/exotel/", callbacks.app)
+    app.add_routes(callbacks.routes())
+    app.router.add_post("/one/{token}", callbacks.handle)
+    app.cleanup_ctx.append(callbacks.lifespan)
+    assert_type(callbacks.url("https://example.com/exotel/", ref="order-42"), str)
+    assert_type(decode_callback(b"", content_type="", query=""), StatusCallback)
+    assert_type(tokens.verify("x"), str)
+    web.run_app(app, access_log_class=MaskingAccessLogger)
+
+
+async def testing() -> None:
+    async with Simulator(seed=7) as sim, ExotelClient(**sim.settings) as exotel:
+        await sim.advance(minutes=5)
+        await exotel.calls.get("x")
