@@ -13,15 +13,15 @@ import aiohttp
 import attrs
 
 from exotel_async.errors import (
+    ClientClosedError,
     ExotelError,
     NoAnswerError,
-    NotSentError,
     RateLimitedError,
     SentRequest,
     mask_numbers,
 )
 from exotel_async.models.clock import Clock
-from exotel_async.wire.answer import Answer, read_answer
+from exotel_async.wire.answer import read_answer
 from exotel_async.wire.converter import converter_for
 from exotel_async.wire.request import Request
 
@@ -78,22 +78,24 @@ class Door:
         raise AssertionError  # count() has no end
 
     async def _try(self, request: Request[T]) -> T:
+        """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""
+        status: int | None = None
         try:
             answer = await self.transport.exchange(self._envelope(request))
-        except (NotSentError, NoAnswerError) as error:
-            _log(request, None)
-            raise _FailedTry(error, None) from error
-        except Exception as error:
-            if request.repeatable or isinstance(error, ExotelError):
-                raise
-            # A hook of a user's session, say. Whatever it is, the dial may have left.
-            raise _FailedTry(_unforeseen(error), None) from error
-        _log(request, answer)
-        try:
+            status = answer.status
             converter = converter_for(self.settings.zone)
             return read_answer(request, answer, converter=converter, now=self.clock.now())
+        except ClientClosedError:
+            raise
         except ExotelError as error:
-            raise _FailedTry(error, answer.status) from error
+            raise _FailedTry(error, status) from error
+        except Exception as error:
+            if request.repeatable:
+                raise
+            # A hook of a user's session, say: whatever it is, the dial may have left.
+            raise _FailedTry(_unforeseen(error), None) from error
+        finally:
+            _log(request, status)
 
     def _judge(
         self, failed: _FailedTry, request: Request[T], sent: SentRequest, attempt: int
@@ -145,7 +147,7 @@ def _unforeseen(error: Exception) -> NoAnswerError:
     return told
 
 
-def _log(request: Request[T], answer: Answer | None) -> None:
+def _log(request: Request[T], status: int | None) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         path = mask_numbers("/".join(request.path))
-        logger.debug("%s %s: %s", request.method, path, answer.status if answer else "no answer")
+        logger.debug("%s %s: %s", request.method, path, status or "no answer")

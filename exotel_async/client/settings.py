@@ -128,6 +128,8 @@ def is_loopback(host: str | None) -> bool:
 def _present(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be a text that is not blank")  # never shown
+    if not value.isprintable():
+        raise ConfigurationError(f"{name} must be printable text")
     return value.strip()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
-from html import unescape
 from typing import TypedDict
 from urllib.parse import parse_qs
 
@@ -229,7 +228,7 @@ def _cursor(uri: object, name: str) -> str | None:
     """Take the cursor out of a page's URI, and nothing else: its host is not ours to trust."""
     if not isinstance(uri, str):
         return None
-    query = unescape(uri).partition("?")[2]
+    query = uri.replace("&amp;", "&").partition("?")[2]
     found = parse_qs(query).get(name)
     return found[0].replace(" ", "+") if found else None  # a + of base64 that was not encoded
 
@@ -244,7 +243,7 @@ def _values(name: str, value: str | Iterable[str]) -> tuple[str, ...]:
 
 def _words(name: str, value: str | Iterable[str], vocabulary: type[CallStatus | Direction]) -> str:
     read = word_reader(vocabulary)
-    return ",".join(read(one, None) or one for one in _values(name, value))
+    return ",".join(dict.fromkeys(read(one, None) or one for one in _values(name, value)))
 
 
 def _range(name: str, value: float | Decimal | Range | None, *, unit: str = "") -> str:

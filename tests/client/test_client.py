@@ -26,6 +26,7 @@ from exotel_async import (
     RateLimitedError,
     ServerError,
 )
+from exotel_async.client import door
 from exotel_async.simulator import Simulator
 
 from .conftest import MakeClient
@@ -478,6 +479,18 @@ class TestUsersSession:
 
         assert caught.value.__cause__ is not None
         assert isinstance(caught.value.__cause__.__cause__, KeyError)
+
+    async def test_an_answer_that_breaks_us(
+        self, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Should reading the answer of a dial fail in a way nobody thought of, it is unknown."""
+        monkeypatch.setattr(door, "read_answer", lambda *_, **__: 1 / 0)
+        async with (
+            raw_server(answer("200 OK", b"{}")) as server,
+            make_client(base_url=server.url) as exotel,
+        ):
+            with pytest.raises(OutcomeUnknownError):
+                await exotel.calls.connect(**NUMBERS)
 
     async def test_its_cookies_and_headers_are_not_lost(self, make_client: MakeClient) -> None:
         """Headers of the session travel along, ours come before them."""

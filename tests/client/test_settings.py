@@ -46,6 +46,8 @@ class TestExotelClient:
         [
             ("account_sid", ""),
             ("account_sid", None),
+            ("account_sid", "half\ud800"),
+            ("api_token", "line\nbreak"),
             ("api_key", "  "),
             ("api_key", "with:colon"),
             ("api_token", ""),
