@@ -35,7 +35,7 @@ T = TypeVar("T")
 _AGENT = f"exotel-async aiohttp/{aiohttp.__version__}"
 _HOLD = 1.0  # seconds for which a 429 without Retry-After holds everybody back
 
-logger = logging.getLogger("exotel_async.client")
+_logger = logging.getLogger("exotel_async.client")
 
 
 class _FailedTry(Exception):  # noqa: N818 - it never leaves this module
@@ -73,7 +73,7 @@ class Door:
                     error.attempts = attempt
                     cause = failed.error if error is not failed.error else error.__cause__
                     raise error from cause
-            logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
+            _logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
             await self.clock.sleep(wait)
         raise AssertionError  # count() has no end
 
@@ -148,6 +148,6 @@ def _unforeseen(error: Exception) -> NoAnswerError:
 
 
 def _log(request: Request[T], status: int | None) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
+    if _logger.isEnabledFor(logging.DEBUG):
         path = mask_numbers("/".join(request.path))
-        logger.debug("%s %s: %s", request.method, path, status or "no answer")
+        _logger.debug("%s %s: %s", request.method, path, status or "no answer")

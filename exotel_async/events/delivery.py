@@ -10,7 +10,7 @@ from exotel_async.models.events import StatusCallback
 
 from .router import AnyHandler, CallbackRouter
 
-logger = logging.getLogger("exotel_async.events")
+_logger = logging.getLogger("exotel_async.events")
 
 
 async def deliver(event: StatusCallback, router: CallbackRouter, *, within: float) -> bool:
@@ -27,7 +27,7 @@ async def deliver(event: StatusCallback, router: CallbackRouter, *, within: floa
                 if limit.expired():  # but the handler did not let itself be cancelled
                     raise TimeoutError  # noqa: TRY301 - the one way out for what is late
     except TimeoutError:  # ours: what a handler raises is caught where it runs
-        logger.exception("handlers of %s took more than %g s", _name(event), within)
+        _logger.exception("handlers of %s took more than %g s", _name(event), within)
         return False
     return done_well
 
@@ -40,10 +40,10 @@ async def _run(handler: AnyHandler, event: StatusCallback) -> bool:
         if task is None or task.cancelling():
             raise
         # Nobody cancelled us: the handler awaited something that was cancelled elsewhere.
-        logger.exception("handler %s was cancelled from within", _name_of(handler))
+        _logger.exception("handler %s was cancelled from within", _name_of(handler))
         return False
     except Exception:
-        logger.exception("handler %s failed for %s", _name_of(handler), _name(event))
+        _logger.exception("handler %s failed for %s", _name_of(handler), _name(event))
         return False
     return True
 

@@ -77,7 +77,9 @@ class Carrier:
         self.calls: dict[str, Call] = {}
         self.scripts: dict[str, Script] = dict(numbers.SCRIPTS)
         self.requests: list[Received] = []
-        self.account = Account(sid="simulated1", api_key=_hex(chance), api_token=_hex(chance))
+        self.account: Account = Account(
+            sid="simulated1", api_key=_hex(chance), api_token=_hex(chance)
+        )
         self._clock = clock
         self._send = send
         self._chance = chance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web import BaseRequest, StreamResponse
@@ -24,7 +25,7 @@ class MaskingAccessLogger(AbstractAccessLogger):
             '%s "%s %s" %d %d %.3f',
             request.remote,
             request.method,
-            mask_path(request.rel_url.raw_path),  # as it was sent: without line breaks
+            quote(mask_path(request.path), safe="/{}*"),  # line breaks stay encoded
             response.status,
             response.body_length,
             time,

@@ -5,6 +5,7 @@ Exotel: Voice v1, "StatusCallback". It takes 200 for an answer and tries others 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import tzinfo
@@ -26,9 +27,10 @@ from exotel_async.wire.tokens import CallbackTokens
 from exotel_async.wire.values import IST
 from exotel_async.wire.zones import zone_of
 
-logger = logging.getLogger("exotel_async.webhooks")
+_logger = logging.getLogger("exotel_async.webhooks")
 
 _METHODS = ("GET", "HEAD", "POST")
+_BODY_TIMEOUT = 5.0  # seconds; with the 10 of the handlers as long as Exotel waits
 
 
 class StatusCallbacks(CallbackRouter):
@@ -67,7 +69,7 @@ class StatusCallbacks(CallbackRouter):
         self._clock = clock or SystemClock()
         self._ready = False
         if tokens is None:
-            logger.warning(
+            _logger.warning(
                 "StatusCallbacks has no tokens: whoever finds its URL can forge how a call ended"
             )
 
@@ -122,10 +124,10 @@ class StatusCallbacks(CallbackRouter):
             ref = self._verify(request)
             event = await self._read(request, ref)
         except UnverifiedCallbackError as error:
-            logger.warning("refused a callback from %s: %s", request.remote, error)
+            _logger.warning("refused a callback from %s: %s", request.remote, error)
             return web.Response(status=404, text="Not found")
         except MalformedCallbackError as error:
-            logger.warning("refused a callback from %s: %s", request.remote, error)
+            _logger.warning("refused a callback from %s: %s", request.remote, error)
             return web.Response(status=400, text="Not a StatusCallback")
         if await deliver(event, self, within=self._handler_timeout):
             return web.Response(text="OK")
@@ -135,7 +137,7 @@ class StatusCallbacks(CallbackRouter):
         """Check the token before anything of the body is read."""
         if self._tokens is None:
             return None
-        segment = request.rel_url.raw_path.rstrip("/").rpartition("/")[2]
+        segment = request.path.rstrip("/").rpartition("/")[2]
         return self._tokens.verify(segment, now=self._clock.now()) or None
 
     async def _read(self, request: web.Request, ref: str | None) -> StatusCallback:
@@ -153,16 +155,18 @@ class StatusCallbacks(CallbackRouter):
             raise self._too_large(request)
         body = bytearray()
         try:
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > self._max_body:
-                    raise self._too_large(request)
-        except (web.RequestPayloadError, OSError) as error:
+            # aiohttp itself would wait for ever, even behind a chunk that it could not read.
+            async with asyncio.timeout(_BODY_TIMEOUT):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > self._max_body:
+                        raise self._too_large(request)
+        except (web.RequestPayloadError, OSError) as error:  # a TimeoutError is an OSError
             raise MalformedCallbackError("its body did not arrive whole") from error
         return bytes(body)
 
     def _too_large(self, request: web.Request) -> web.HTTPRequestEntityTooLarge:
-        logger.warning("refused a callback from %s: more than max_body", request.remote)
+        _logger.warning("refused a callback from %s: more than max_body", request.remote)
         return web.HTTPRequestEntityTooLarge(
             max_size=self._max_body, actual_size=request.content_length or self._max_body + 1
         )

@@ -126,7 +126,7 @@ def _put_odd_leg(key: str, value: str, legs: LegTexts) -> bool:
     inner = match[2]  # "[Insights][Status]"
     field = _LEG_FIELD_OF.get(inner.lower().removesuffix("[0]"))
     name = field or inner[1:].replace("]", "", 1)
-    if name[:1] == "\0" or (value and not name):  # NUL: names that the converter's tables use
+    if name[:1] == "$" or (value and not name):  # $: names that the converter's tables use
         return False
     leg = legs.setdefault(int(match[1]), {})
     if name:

@@ -58,9 +58,11 @@ class Converter:
         call_fields = fields.call_fields(read_time, self._read_details)
         self._cattrs = cattrs.Converter(detailed_validation=False)
         self._callback_fields = fields.callback_fields(read_time)
-        self.leg = self._builder(Leg, fields.LEG, also_known=frozenset({"Id"}))
-        self.number = self._builder(NumberMetadata, fields.NUMBER)
-        self.call = self._builder(Call, call_fields)
+        self.leg: Callable[[Tree], Leg] = self._builder(
+            Leg, fields.LEG, also_known=frozenset({"Id"})
+        )
+        self.number: Callable[[Tree], NumberMetadata] = self._builder(NumberMetadata, fields.NUMBER)
+        self.call: Callable[[Tree], Call] = self._builder(Call, call_fields)
         self._details = self._builder(CallDetails, fields.DETAILS, also_known=_DETAILS)
         self.callbacks: Mapping[type[StatusCallback], Callable[[Tree], StatusCallback]] = {
             kind: self._builder(kind, self._callback_fields)

@@ -1,12 +1,12 @@
 """Which record has which fields, and how is each read.
 
-Tables of our name: (Exotel's name, reader). A name that begins with a NUL is no name of Exotel's:
+Tables of our name: (Exotel's name, reader). A name that begins with a $ is no name of Exotel's:
 what stands under it was prepared by us and is taken as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from exotel_async.models.extra import Extra
 from exotel_async.models.vocabulary import (
@@ -32,7 +32,7 @@ from .values import (
 
 Fields = Mapping[str, tuple[str, Reader]]
 
-EXTRA, LEGS, REF, PAIRS = "\0extra", "\0legs", "\0ref", "\0pairs"
+EXTRA, LEGS, REF, PAIRS = "$extra", "$legs", "$ref", "$pairs"
 
 
 class MissingSidError(ValueError):
@@ -74,13 +74,13 @@ def prepared(kind: type) -> Reader:
     return read_prepared
 
 
-read_call_status = word_reader(CallStatus)
-read_direction = word_reader(Direction)
+read_call_status: Callable[[object, object], str | None] = word_reader(CallStatus)
+read_direction: Callable[[object, object], str | None] = word_reader(Direction)
 
-read_leg_status = word_reader(LegStatus)
+read_leg_status: Callable[[object, object], str | None] = word_reader(LegStatus)
 
-read_extra = prepared(Extra)
-read_legs = prepared(tuple)
+read_extra: Reader = prepared(Extra)
+read_legs: Reader = prepared(tuple)
 
 LEG: Fields = {
     "status": ("Status", read_leg_status),

@@ -120,6 +120,7 @@ def in_agreement(ours: Pairs, theirs: Pairs | None, body: bytes) -> bool:
     - a CR or LF that stands alone: we end a head's line there, as the email parser does;
     - names with quotes, backslashes, percent signs or bytes beyond ASCII: each library unescapes
       them in its own way;
+    - names that hold blanks without being quoted;
     - a delimiter right after a head's blank line, which PyPI's parser takes for text.
     """
     if theirs is None or ours == theirs:
@@ -128,5 +129,6 @@ def in_agreement(ours: Pairs, theirs: Pairs | None, body: bytes) -> bool:
     return (
         re.search(rb"\r(?!\n)|(?<!\r)\n", body) is not None
         or re.search(r'["\\%]|[^ -~]', names) is not None
+        or re.search(rb'name=[^";\r\n]* ', body) is not None
         or any("--" + BOUNDARY in text for _, text in theirs)
     )

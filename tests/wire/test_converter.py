@@ -28,7 +28,7 @@ PRINTED = {
     "Leg2Status": "no-answer",
 }
 CALL_KEYS = [key for key, _ in fields.call_fields(lambda v, _: v, lambda v, _: v).values()]
-NAMES = [key for key in CALL_KEYS if not key.startswith("\0")]
+NAMES = [key for key in CALL_KEYS if not key.startswith("$")]
 
 scalars = (
     st.none()
@@ -43,7 +43,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=8,
 )
-odd_names = st.text(max_size=9) | st.sampled_from(["\0extra", "\0legs", "sid", "extra", "Id"])
+odd_names = st.text(max_size=9) | st.sampled_from(["$extra", "$legs", "sid", "extra", "Id"])
 trees = st.dictionaries(st.sampled_from(NAMES) | odd_names, anything, max_size=8)
 
 durations = st.sampled_from([None, "", 0, 8, "17", "29.0", "4.39", -1, True, [], "soon"])
@@ -68,7 +68,7 @@ details_trees = st.fixed_dictionaries(
         "Leg1Status": statuses,
         "Leg2Status": statuses,
     },
-    optional={"Leg3Status": statuses, "New": st.just(1), "\0legs": st.just(5)},
+    optional={"Leg3Status": statuses, "New": st.just(1), "$legs": st.just(5)},
 )
 
 
@@ -199,13 +199,13 @@ class TestCall:
     @pytest.mark.parametrize("more", [{}, {"New": 1}, {"Duration": "soon"}])
     def test_our_own_names(self, value, more):
         """What looks like a thing we prepared is one more unknown."""
-        call = convert.call({"Sid": "a", "\0extra": value, **more})
+        call = convert.call({"Sid": "a", "$extra": value, **more})
 
-        assert call.extra == {"\0extra": value, **more}
+        assert call.extra == {"$extra": value, **more}
 
     @settings(max_examples=150, derandomize=True, deadline=None)
     @given(trees)
-    @example({"\0extra": 5, "New": 1})
+    @example({"$extra": 5, "New": 1})
     def test_nothing_is_lost(self, tree):
         """Whatever JSON brings is read, or says nothing, or is kept."""
         raw = {**tree, "Sid": "a"}
@@ -399,10 +399,10 @@ class TestNumber:
         assert number.extra == {"Ported": True, "DND": []}
 
     @settings(max_examples=150, derandomize=True, deadline=None)
-    @given(st.dictionaries(st.sampled_from(["Circle", "DND", "Type", "\0extra", "x"]), anything))
+    @given(st.dictionaries(st.sampled_from(["Circle", "DND", "Type", "$extra", "x"]), anything))
     def test_anything(self, raw):
         """Whatever JSON brings makes a number of which nothing is lost."""
         number = convert.number(raw)
 
         assert number.extra.keys() <= raw.keys()
-        assert {key for key in raw if key in ("x", "\0extra")} <= number.extra.keys()
+        assert {key for key in raw if key in ("x", "$extra")} <= number.extra.keys()

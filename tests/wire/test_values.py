@@ -418,7 +418,8 @@ class TestZoneOf:
         assert zone_of("Asia/Dubai") == ZoneInfo("Asia/Dubai")
 
     @pytest.mark.parametrize(
-        "name", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "a\0b", "\ud800", 5, None]
+        "name",
+        ["Mars/Olympus", "Asia", "", "../../etc/passwd", "/etc/passwd", "a\0b", "\ud800", 5, None],
     )
     def test_refused(self, name):
         """What names no zone is refused, with words."""
