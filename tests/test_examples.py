@@ -87,7 +87,7 @@ async def serving(name: str, *, environ: dict[str, str]) -> AsyncIterator[tuple[
         yield f"http://127.0.0.1:{port}", printed
     finally:
         if program.returncode is None:
-            program.send_signal(signal.SIGINT)
+            program.terminate()  # wsgiref swallows a Ctrl-C that meets a request
         out, err = await asyncio.wait_for(program.communicate(), 30)
         printed.extend((out.decode(), err.decode()))
 

@@ -6,7 +6,6 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import datetime
-from itertools import count
 from typing import TypeVar
 
 import aiohttp
@@ -60,7 +59,9 @@ class Door:
     async def send(self, request: Request[T]) -> T:
         """Put a question; return the answer or raise what its lack means."""
         self.transport.require_open()
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             await self.pacer.reserve()
             sent_at = self.clock.now()
             try:
@@ -75,7 +76,6 @@ class Door:
                     raise error from cause
             _logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
             await self.clock.sleep(wait)
-        raise AssertionError  # count() has no end
 
     async def _try(self, request: Request[T]) -> T:
         """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import aiohttp
 import attrs
 from yarl import URL
@@ -51,15 +48,6 @@ class Transport:
     def is_open(self) -> bool:
         """Whether requests can be sent."""
         return self._users > 0
-
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Be open for a while; the last to leave closes what was opened."""
-        self.open()
-        try:
-            yield
-        finally:
-            await self.leave()
 
     def open(self) -> None:
         """Enter; the first one opens the sessions."""

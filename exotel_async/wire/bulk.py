@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypedDict
 from urllib.parse import parse_qs
 
@@ -266,10 +266,7 @@ def _amount(name: str, value: object, unit: str) -> str:
         return f"{checks.whole(name, value, least=0)}{unit}"
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         checks.refuse(name, value, "a number")
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        checks.refuse(name, value, "a number")
+    amount = Decimal(str(value))
     if not amount.is_finite() or amount < 0:
         checks.refuse(name, value, "a finite number of at least 0")
     return f"{amount:f}"
