@@ -212,7 +212,9 @@ def read_options() -> argparse.Namespace:
     needed = (options.public_url, options.port, options.from_, options.to, options.caller_id)
     if not all(needed):
         parser.error("--live needs --public-url, --port, --from, --to and --caller-id")
-    ExotelClient.from_environ()  # so that what is missing is told before you are asked
+    # What is missing or senseless is told before you are asked.
+    ExotelClient.from_environ()
+    StatusCallbacks(tokens=CallbackTokens([secrets.token_bytes(32)])).url(options.public_url)
     print(f"This dials {options.from_}, then {options.to}, from {options.caller_id}: twice.")
     if input("Phones will ring, and it costs money. Type 'dial' to go on: ") != "dial":
         parser.exit(1, "Nothing was dialled.\n")
@@ -238,5 +240,7 @@ if __name__ == "__main__":
         sys.exit(f"The demo failed: {error}")
     except TimeoutError:
         sys.exit(f"The demo failed: no CallTerminated within {LONGEST_LIVE_CALL} s")
+    except (OSError, OverflowError) as error:  # a port that is taken, or none
+        sys.exit(f"The demo failed: {error}")
     except (KeyboardInterrupt, EOFError):
         sys.exit("Stopped.")

@@ -6,20 +6,23 @@ CALLBACK_SECRET=… PORT=8080 python examples/other_framework.py
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
 from wsgiref.simple_server import make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from exotel_async import CallbackError, CallbackTokens, decode_callback
 
 tokens = CallbackTokens([os.environ["CALLBACK_SECRET"]])
 
 
-def receive(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+def receive(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    length = int(environ["CONTENT_LENGTH"] or 0)
+    if length > 65_536:
+        start_response("413 Content Too Large", [])
+        return [b""]
     try:
         ref = tokens.verify(environ["PATH_INFO"].rpartition("/")[2])
         event = decode_callback(
-            environ["wsgi.input"].read(min(int(environ["CONTENT_LENGTH"] or 0), 65_536)),
+            environ["wsgi.input"].read(length),
             content_type=environ.get("CONTENT_TYPE", ""),
             query=environ.get("QUERY_STRING", ""),
             ref=ref,

@@ -52,6 +52,9 @@ _NUMBER_LIKE = re.compile(
     rf"{_SID}|{_STAMP}|%[0-9a-f]{{2}}|(?P<number>\+?\d(?:{_SPACER}{{0,3}}\d){{6,}})", re.IGNORECASE
 )
 
+_ACCOUNT = re.compile(r"(/Accounts/)[^/]+")
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_%-]{0,300}\.\d{9,12}\.[A-Za-z0-9_%-]{1,100}")
+
 
 def mask_numbers(text: str) -> str:
     """Hide every phone number in a text but for its last digits.
@@ -60,6 +63,15 @@ def mask_numbers(text: str) -> str:
     'no answer from ***3210'
     """
     return _NUMBER_LIKE.sub(_mask_match, text)
+
+
+def mask_secrets(text: str) -> str:
+    """Hide phone numbers, and whatever looks like the token of a callback URL.
+
+    >>> mask_secrets("/exotel/b3JkZXI.1790000000.K2bLh9bL3mJ1y0bqv2nW8w")
+    '/exotel/{token}'
+    """
+    return mask_numbers(_TOKEN_LIKE.sub("{token}", text))
 
 
 def _mask_match(match: re.Match[str]) -> str:
@@ -75,7 +87,8 @@ class SentRequest:
     """A request whose answer was lost, as it left: what you need to look for what became of it."""
 
     method: str
-    path: str = attrs.field(repr=lambda path: repr(mask_numbers(path)))
+    # On old accounts the account's sid is the API key: it is not shown either.
+    path: str = attrs.field(repr=lambda path: repr(mask_numbers(_ACCOUNT.sub(r"\1…", path))))
     # Numbers and the secret in a callback URL stand in here: only the names are shown.
     params: Mapping[str, str] = attrs.field(
         repr=lambda params: f"<{', '.join(params)}>", hash=False
@@ -95,7 +108,7 @@ class ExotelError(Exception):
     def __str__(self) -> str:
         """Say what happened and what to do, with phone numbers masked."""
         parts = [self._what(), self._hint, self._how_often()]
-        return mask_numbers(" ".join(part for part in parts if part))
+        return mask_secrets(" ".join(part for part in parts if part))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -201,8 +214,11 @@ class RateLimitedError(ApiError):
     retry_after: float | None = None
 
 
+@attrs.define(repr=False, slots=False)
 class ServerError(ApiError):
-    """5xx: Exotel stumbled."""
+    """5xx: Exotel stumbled; `retry_after` (seconds) is None where it named no time."""
+
+    retry_after: float | None = None
 
 
 @attrs.define(repr=False, slots=False)

@@ -237,8 +237,8 @@ class TestSentRequest:
         assert "s3cret" not in repr(SENT)
 
     def test_path_masked(self):
-        """A number in the path is masked."""
-        assert "/v1/Accounts/acc/Calls/%2B***3210.json" in repr(SENT)
+        """A number in the path is masked, and the account, which may be the API key."""
+        assert "/v1/Accounts/…/Calls/%2B***3210.json" in repr(SENT)
 
     def test_not_in_error(self):
         """The error shows nothing of the request it carries."""

@@ -16,7 +16,7 @@ from .call_list import CallList
 from .door import Door
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Calls:
     """Places calls and reads their records; found at `exotel.calls`."""
 
@@ -86,9 +86,11 @@ class Calls:
         `created_before` we look 30 days back, with only `created_after` up to now.
         Exotel: Voice v1, "Bulk Call Details".
         """
+        query = self._query(filters)
         if limit is not None:
             checks.whole("limit", limit, least=0)
-        return CallList(self._query(filters), fetch=self._page_after, limit=limit)
+            query = attrs.evolve(query, page_size=max(1, min(query.page_size, limit)))
+        return CallList(query, fetch=self._page_after, limit=limit)
 
     async def page(
         self,

@@ -52,7 +52,8 @@ class ExotelClient:
     - `timeout`: seconds for one try, connecting to last byte; at most half of it, and at most
       10 s, goes into connecting. Waiting for the pacer does not count.
     - `max_retries`: further tries of what may be repeated. A dial that may have been carried out
-      is never repeated.
+      is never repeated. (aiohttp by itself repeats a GET once where a kept-alive connection turns
+      out to be dead.)
     - `requests_per_minute`: None for no pacing. `pacer`: one of your own, shared or not.
     - `response_format`: "json" or "xml".
     - `session`: one of your own; it is never closed, and its connector decides whether a dial
@@ -81,7 +82,7 @@ class ExotelClient:
         session: aiohttp.ClientSession | None = None,
         clock: Clock | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock = SystemClock() if clock is None else clock
         settings = settings_of(
             account_sid=account_sid,
             api_key=api_key,
@@ -99,7 +100,7 @@ class ExotelClient:
         self._door = Door(
             settings=settings,
             transport=Transport(session),
-            pacer=pacer or _pacer(requests_per_minute, clock=clock),
+            pacer=_pacer(requests_per_minute, clock=clock) if pacer is None else pacer,
             clock=clock,
         )
 
@@ -181,7 +182,7 @@ class ExotelClient:
     def __repr__(self) -> str:
         settings = self._door.settings
         state = "open" if self._door.transport.is_open else "closed"
-        return f"<{type(self).__name__} {settings.account_sid} at {settings.base_url}, {state}>"
+        return f"<{type(self).__name__} of {settings.base_url}, {state}>"
 
 
 def _pacer(requests_per_minute: int | None, *, clock: Clock) -> Pacer:

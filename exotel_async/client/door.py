@@ -25,14 +25,13 @@ from exotel_async.wire.converter import converter_for
 from exotel_async.wire.request import Request
 
 from .pacing import Pacer
-from .policy import LONGEST_WAIT, pause, verdict
+from .policy import LONGEST_WAIT, SLOW_DOWN, pause, verdict
 from .settings import Settings
 from .transport import Envelope, Transport
 
 T = TypeVar("T")
 
 _AGENT = f"exotel-async aiohttp/{aiohttp.__version__}"
-_HOLD = 1.0  # seconds for which a 429 without Retry-After holds everybody back
 
 _logger = logging.getLogger("exotel_async.client")
 
@@ -46,7 +45,7 @@ class _FailedTry(Exception):  # noqa: N818 - it never leaves this module
         self.status = status
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Door:
     """Paces, sends, judges and, where it is safe, tries again."""
 
@@ -81,9 +80,9 @@ class Door:
         """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""
         status: int | None = None
         try:
+            converter = converter_for(self.settings.zone)
             answer = await self.transport.exchange(self._envelope(request))
             status = answer.status
-            converter = converter_for(self.settings.zone)
             return read_answer(request, answer, converter=converter, now=self.clock.now())
         except ClientClosedError:
             raise
@@ -113,7 +112,8 @@ class Door:
 
     async def _hold_others(self, error: ExotelError, wait: float | None) -> None:
         if isinstance(error, RateLimitedError):
-            seconds = error.retry_after if error.retry_after is not None else wait or _HOLD
+            asked = error.retry_after
+            seconds = asked if asked is not None else wait if wait is not None else SLOW_DOWN
             await self.pacer.hold(min(seconds, LONGEST_WAIT))
 
     def _envelope(self, request: Request[T]) -> Envelope:

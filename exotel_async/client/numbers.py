@@ -10,7 +10,7 @@ from exotel_async.wire.looking_up import number_metadata
 from .door import Door
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Numbers:
     """Looks numbers up; found at `exotel.numbers`."""
 

@@ -37,9 +37,11 @@ def earliest(departures: Sequence[float], *, most: int, blocked_until: float) ->
 
 
 class SlidingWindowPacer:
-    """At most `requests_per_minute` requests in any 60 seconds, first come first served.
+    """At most `requests_per_minute` requests leave in any 60 seconds, first come first served.
 
-    A burst of that many goes at once. Who is cancelled while waiting takes no place.
+    A burst of that many goes at once. Who is cancelled while waiting takes no place. A second is
+    kept free for requests that reach Exotel later than others; where connecting takes longer than
+    that, Exotel may count one more.
     """
 
     def __init__(self, requests_per_minute: int, *, clock: Clock | None = None) -> None:
@@ -53,11 +55,11 @@ class SlidingWindowPacer:
         self._clock = clock or SystemClock()
         self._departures: deque[float] = deque(maxlen=requests_per_minute)
         self._blocked_until = float("-inf")
-        self._turn = asyncio.Lock()  # hands out turns in the order of asking
+        self._queue: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     async def reserve(self) -> None:
         """Wait until one more request may leave, and count it."""
-        async with self._turn:
+        async with self._turns():
             while (wait := self._opens_at() - self._clock.monotonic()) > 0:
                 await self._clock.sleep(wait)
             self._departures.append(self._clock.monotonic())
@@ -65,6 +67,13 @@ class SlidingWindowPacer:
     async def hold(self, seconds: float) -> None:
         """Let nobody leave for so long; a hold that lasts longer already stays."""
         self._blocked_until = max(self._blocked_until, self._clock.monotonic() + seconds)
+
+    def _turns(self) -> asyncio.Lock:
+        """Hand out turns in the order of asking. A lock serves one loop, a pacer maybe several."""
+        loop = asyncio.get_running_loop()
+        if self._queue is None or self._queue[0] is not loop:
+            self._queue = loop, asyncio.Lock()
+        return self._queue[1]
 
     def _opens_at(self) -> float:
         return earliest(self._departures, most=self._most, blocked_until=self._blocked_until)

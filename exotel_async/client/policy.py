@@ -18,6 +18,7 @@ from exotel_async.errors import (
     ServerError,
 )
 
+SLOW_DOWN = 2.0  # seconds, the least after a 429 that names no time
 LONGEST_WAIT = 60.0  # seconds; who is asked to wait longer is told so by the error
 _BACKOFF = 0.5  # seconds before the first further try, at most; doubled each time
 _LONGEST_BACKOFF = 20.0
@@ -54,11 +55,11 @@ def pause(
     """
     if attempt > max_retries or not _may_repeat(error, repeatable=repeatable):
         return None
-    asked = error.retry_after if isinstance(error, RateLimitedError) else None
+    asked = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None
     if asked is not None:
         return asked if asked <= LONGEST_WAIT else None
-    doublings = min(attempt - 1, _DOUBLINGS)
-    return chance() * min(_LONGEST_BACKOFF, _BACKOFF * 2.0**doublings)
+    jitter = chance() * min(_LONGEST_BACKOFF, _BACKOFF * 2.0 ** min(attempt - 1, _DOUBLINGS))
+    return jitter + SLOW_DOWN if isinstance(error, RateLimitedError) else jitter
 
 
 def _may_repeat(error: ExotelError, *, repeatable: bool) -> bool:

@@ -32,11 +32,11 @@ _VARIABLES = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Settings:
     """A client's settings, checked; neither key nor token is ever shown."""
 
-    account_sid: str
+    account_sid: str = attrs.field(repr=False)  # on old accounts it is the API key
     authorization: str = attrs.field(repr=False)  # the header's value
     base_url: str
     flow_base_url: str
@@ -72,6 +72,8 @@ def settings_of(
     """Check what a user set and work out what follows from it."""
     if region not in _HOSTS:
         raise ConfigurationError(f"region must be 'singapore' or 'mumbai', but is {region!r}")
+    if not isinstance(allow_http, bool):
+        raise ConfigurationError(f"allow_http must be True or False, but is {allow_http!r}")
     api_host, flow_host = _HOSTS[region]
     return Settings(
         account_sid=_present("account_sid", account_sid),

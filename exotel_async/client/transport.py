@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import attrs
 from yarl import URL
 
 from exotel_async.errors import (
     ClientClosedError,
+    ConfigurationError,
     NoAnswerError,
     NotSentError,
+    mask_secrets,
 )
 from exotel_async.wire.answer import Answer
 
+_LARGEST_BODY = 2**25  # bytes; a page of records has a few hundred thousand
 _LONGEST_CONNECT = 10.0  # seconds, of the time-out of one try
 # What aiohttp raises before a byte of the request can have left, and nothing else.
 _UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Envelope:
     """A request as it goes over the wire."""
 
@@ -39,62 +44,93 @@ class Transport:
     """
 
     def __init__(self, session: aiohttp.ClientSession | None = None) -> None:
-        self._own = session is None
-        self._session = session
-        self._fresh = session
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise ConfigurationError("session must be an aiohttp.ClientSession or None")
+        self._brought = session
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sessions: _Sessions | None = None
         self._users = 0
+        self._put_out = 0  # users whose sessions were closed before they left
 
     @property
     def is_open(self) -> bool:
         """Whether requests can be sent."""
-        return self._users > 0
+        return self._sessions is not None and not self._sessions.kept.closed
 
     def open(self) -> None:
         """Enter; the first one opens the sessions."""
-        if self._own and self._users == 0:
-            self._session = _new_session()
-            self._fresh = _new_session(force_close=True)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # whoever is left from another loop never leaves
+            self._loop, self._sessions, self._users, self._put_out = loop, None, 0, 0
+        if self._sessions is None:
+            self._sessions = _open_sessions(self._brought)
         self._users += 1
 
     async def leave(self) -> None:
         """Leave; the last one closes what was opened."""
-        if self._users == 1:
-            await self.close()
+        if self._put_out:
+            self._put_out -= 1
+            return
         self._users = max(0, self._users - 1)
+        if self._users == 0:
+            await self._close_sessions()
 
     async def close(self) -> None:
         """Close what was opened here, whoever still uses it; twice is harmless."""
+        self._put_out += self._users
         self._users = 0
-        if self._own:
-            sessions, self._session, self._fresh = (self._session, self._fresh), None, None
-            for session in sessions:
-                if session is not None:
-                    await session.close()
+        await self._close_sessions()
 
-    async def exchange(self, envelope: Envelope) -> Answer:
-        """Make one try: the answer, whole or broken off, or NotSentError, or NoAnswerError."""
-        try:
-            return await _exchange(self._session_for(envelope), envelope)
-        except _UNSENT as error:
-            raise NotSentError(f"no connection to Exotel: {_reason(error)}") from error
-        except TimeoutError as error:
-            raise NoAnswerError(f"no answer within {envelope.timeout:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswerError(f"the connection broke: {_reason(error)}") from error
+    async def _close_sessions(self) -> None:
+        # Forgotten before the first await: who enters meanwhile opens sessions of its own.
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None and self._brought is None:
+            try:
+                await sessions.kept.close()
+            finally:
+                await sessions.fresh.close()
 
-    def require_open(self) -> None:
-        """Raise ClientClosedError unless requests can be sent."""
-        if self._users == 0 or self._session is None or self._session.closed:
+    def require_open(self) -> _Sessions:
+        """Return the sessions; raise ClientClosedError where there are none."""
+        if self._sessions is None or self._sessions.kept.closed:
             raise ClientClosedError(
                 "the client is not open: use `async with client:`, or its lifespan in an "
                 "aiohttp application"
             )
+        return self._sessions
 
-    def _session_for(self, envelope: Envelope) -> aiohttp.ClientSession:
-        self.require_open()
-        session = self._fresh if envelope.fresh else self._session
-        assert session is not None  # noqa: S101 - both are there while it is open
-        return session
+    async def exchange(self, envelope: Envelope) -> Answer:
+        """Make one try: the answer, whole or broken off, or NotSentError, or NoAnswerError."""
+        sessions = self.require_open()
+        failure: NotSentError | NoAnswerError
+        try:
+            return await _exchange(sessions.fresh if envelope.fresh else sessions.kept, envelope)
+        except _UNSENT as error:
+            failure = NotSentError(f"no connection to Exotel: {_reason(error)}")
+            failure.__cause__ = _harmless(error)
+        except TimeoutError as error:
+            failure = NoAnswerError(f"no answer within {envelope.timeout:g} s")
+            failure.__cause__ = error
+        except (aiohttp.ClientError, OSError) as error:
+            failure = NoAnswerError(f"the connection broke: {_reason(error)}")
+            failure.__cause__ = _harmless(error)
+        raise failure  # out here, so that aiohttp's own error is not its context
+
+
+@attrs.frozen(eq=False)
+class _Sessions:
+    kept: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
+
+
+def _open_sessions(brought: aiohttp.ClientSession | None) -> _Sessions:
+    if brought is None:
+        return _Sessions(_new_session(), _new_session(force_close=True))
+    if brought.auth is not None:
+        raise ConfigurationError(
+            "session must not have auth of its own: Exotel's credentials go in the same header"
+        )
+    return _Sessions(brought, brought)
 
 
 async def _exchange(session: aiohttp.ClientSession, envelope: Envelope) -> Answer:
@@ -115,18 +151,34 @@ async def _exchange(session: aiohttp.ClientSession, envelope: Envelope) -> Answe
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, BaseException | None]:
     """Read the body; a status that came must not be forgotten because the body did not."""
+    body = bytearray()
     try:
-        return await response.read(), None
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                return b"", ValueError(f"more than {_LARGEST_BODY} bytes")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return b"", error
+        return bytes(body), _harmless(error)
+    return bytes(body), None
+
+
+def _harmless(error: BaseException) -> BaseException:
+    """Replace what carries the request: its credentials, and the whole of its URL."""
+    tells_all = isinstance(error, aiohttp.ClientResponseError)
+    if tells_all or mask_secrets(repr(error) + str(error)) != repr(error) + str(error):
+        return aiohttp.ClientError(_reason(error))
+    return error
 
 
 def _new_session(*, force_close: bool = False) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=force_close),
+        # No limit: the pacer is one, and a second one would count as slow connecting.
+        connector=aiohttp.TCPConnector(limit=0, force_close=force_close),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Say what went wrong; a ClientResponseError's own text holds the URL."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return mask_secrets(f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -48,7 +48,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Answer:
     """An HTTP answer; `problem` is what went wrong while its body was read."""
 
@@ -92,8 +92,8 @@ def refusal(answer: Answer, tree: Tree, *, now: datetime) -> ApiError:
         status = _status_of(told.get("Status")) or status
     known = (message, status, _code_of(told.get("Code")), text)
     kind = _kind_of(status, message)
-    if kind is RateLimitedError:
-        return RateLimitedError(*known, retry_after=retry_after(answer.headers, now=now))
+    if issubclass(kind, RateLimitedError | ServerError):
+        return kind(*known, retry_after=retry_after(answer.headers, now=now))
     return kind(*known)
 
 

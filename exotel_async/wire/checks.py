@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import NoReturn
@@ -20,7 +21,10 @@ def refuse(name: str, value: object, allowed: str) -> NoReturn:
 
 def doubt(what: str) -> None:
     """Warn of what Exotel might accept and we would not bet on."""
-    warnings.warn(what, UserWarning, stacklevel=6)
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - what warnings itself does from 3.12 on
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("exotel_async."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(what, UserWarning, stacklevel=level)
 
 
 def text(name: str, value: object) -> str:
@@ -89,12 +93,14 @@ def extra_parameters(
     extra: Mapping[str, str] | None, *, named: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
     """Take further parameters, none of which has an argument of its own."""
-    if extra is not None and not isinstance(extra, Mapping):
+    if extra is None:
+        return ()
+    if not isinstance(extra, Mapping):
         refuse("extra", extra, "a mapping of texts to texts")
     taken = {name.lower() for name in named}
-    for name, value in (extra or {}).items():
+    for name, value in extra.items():
         text("a name in extra", name)
         if name.partition("[")[0].lower() in taken:
             refuse("extra", name, "without a parameter that has an argument of its own")
         sendable(f"extra[{name!r}]", value)
-    return tuple((extra or {}).items())
+    return tuple(extra.items())

@@ -303,6 +303,13 @@ class TestAgainstTheSimulator:
         assert times == sorted(times, reverse=True)
         assert len({c.sid for c in got}) == 120
 
+    async def test_asks_for_no_more_than_wanted(self, carrier: Simulator) -> None:
+        """A limit below a page makes the page smaller."""
+        async with ExotelClient(**carrier.settings) as exotel:
+            await sids(exotel.calls.list(limit=3))
+
+        assert dict(carrier.requests[0].params)["PageSize"] == "3"
+
     async def test_page_by_cursor(self, carrier: Simulator) -> None:
         """A page names its neighbours, and their cursors lead there and back."""
         async with ExotelClient(**carrier.settings) as exotel:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import traceback
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
 from clocks import FakeClock
-from raw_server import answer, hang, raw_server
+from raw_server import Act, answer, close, hang, raw_server
 from samples import sample
 from yarl import URL
 
 from exotel_async import (
     ClientClosedError,
+    ConfigurationError,
     ExotelClient,
+    ExotelError,
     InvalidRequestError,
+    NoAnswerError,
     NotFoundError,
+    NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
     ServerError,
@@ -33,6 +39,9 @@ from .conftest import MakeClient
 
 API = "https://api.exotel.com/v1/Accounts/acme1"
 NUMBERS = {"from_": "+919812300001", "to": "+919812300002", "caller_id": "08040001234"}
+TOKEN = "b3JkZXI.1790000000.K2bLh9bL3mJ1y0bqv2nW8w"
+CALLBACK = f"https://example.com/exotel/{TOKEN}"
+ECHO = f'{{"RestException": {{"Message": "Invalid StatusCallback {CALLBACK}"}}}}'.encode()
 SECRETS = ("kkkkkkkk", "tttttttt", "a2tra2tra2s6dHR0dHR0dHQ=")
 
 
@@ -143,6 +152,78 @@ class TestLife:
         await asyncio.sleep(0)
 
         assert asyncio.all_tasks() == before
+
+    async def test_entered_while_closing(
+        self, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who enters while the last one leaves gets sessions of its own."""
+        closing, go_on = asyncio.Event(), asyncio.Event()
+        close = aiohttp.ClientSession.close
+
+        async def slow_close(session: aiohttp.ClientSession) -> None:
+            closing.set()
+            await go_on.wait()
+            await close(session)
+
+        monkeypatch.setattr(aiohttp.ClientSession, "close", slow_close)
+        async with raw_server(answer("404 Not Found")) as server:
+            exotel = make_client(base_url=server.url)
+            await exotel.__aenter__()
+            leaving = asyncio.create_task(exotel.__aexit__(None, None, None))
+            await closing.wait()
+            async with exotel:
+                go_on.set()
+                await leaving
+
+                with pytest.raises(NotFoundError):
+                    await exotel.calls.get("abc")
+
+    async def test_leaving_after_somebody_closed(self, make_client: MakeClient) -> None:
+        """Who was put out by aclose takes nothing from those who came later."""
+        async with raw_server(answer("404 Not Found")) as server:
+            exotel = make_client(base_url=server.url)
+            await exotel.__aenter__()
+            await exotel.aclose()
+            async with exotel:
+                await exotel.__aexit__(None, None, None)
+
+                with pytest.raises(NotFoundError):
+                    await exotel.calls.get("abc")
+
+    def test_several_loops(self, make_client: MakeClient, clock: FakeClock) -> None:
+        """One client may serve one loop after another, waiting for its turn in each."""
+        exotel = make_client(requests_per_minute=1)
+
+        async def ask() -> None:
+            async with raw_server(answer("404 Not Found")) as server, exotel:
+                exotel.__dict__["_door"] = attrs.evolve(
+                    exotel._door, settings=attrs.evolve(exotel._door.settings, base_url=server.url)
+                )
+                asking = [exotel.calls.get("abc") for _ in range(3)]
+                for error in await asyncio.gather(*asking, return_exceptions=True):
+                    assert isinstance(error, NotFoundError)
+
+        for _ in range(3):
+            asyncio.run(ask())
+
+    def test_a_loop_that_ended_without_closing(self, make_client: MakeClient) -> None:
+        """A new loop gets new sessions, even if the last one left its own open."""
+        exotel = make_client()
+
+        async def forget_to_leave() -> list[aiohttp.ClientSession]:
+            await exotel.__aenter__()
+            sessions = exotel._door.transport.require_open()
+            return [sessions.kept, sessions.fresh]
+
+        async def ask() -> None:
+            async with exotel:
+                assert exotel._door.transport.require_open().kept not in forgotten
+
+        forgotten = asyncio.run(forget_to_leave())
+        asyncio.run(ask())
+
+        for session in forgotten:
+            asyncio.run(session.close())
 
 
 class TestSending:
@@ -304,6 +385,46 @@ class TestTryingAgain:
 
         assert clock.elapsed >= 60
 
+    async def test_503_names_a_time(self, make_client: MakeClient, clock: FakeClock) -> None:
+        """A 503 that names a time is waited for too."""
+        acts = (
+            answer("503 Busy", headers="Retry-After: 9\r\n"),
+            answer("200 OK", sample("call_details.json")),
+        )
+        async with raw_server(*acts) as server, make_client(base_url=server.url) as exotel:
+            await exotel.calls.get("abc")
+
+        assert clock.slept == [9.0]
+
+    async def test_429_without_a_time(self, make_client: MakeClient, clock: FakeClock) -> None:
+        """A 429 that names no time holds everybody for two seconds at least."""
+        acts = answer("429 Slow"), answer("200 OK", sample("call_details.json"))
+        async with raw_server(*acts) as server, make_client(base_url=server.url) as exotel:
+            with pytest.raises(RateLimitedError):
+                await exotel.with_options(max_retries=0).calls.get("abc")
+            await exotel.calls.get("abc")
+
+        assert clock.elapsed >= 2.0
+
+    async def test_a_burst_goes_at_once(self, make_client: MakeClient) -> None:
+        """As many as the pacer lets go are under way side by side."""
+        arrived = 0
+        everybody = asyncio.Event()
+
+        async def wait_for_all(writer: asyncio.StreamWriter) -> None:
+            nonlocal arrived
+            arrived += 1
+            if arrived == 150:
+                everybody.set()
+            await everybody.wait()
+            await answer("404 Not Found")(writer)
+
+        async with raw_server(wait_for_all) as server, make_client(base_url=server.url) as exotel:
+            asking = [exotel.calls.get("abc") for _ in range(150)]
+            errors = await asyncio.gather(*asking, return_exceptions=True)
+
+        assert {type(error) for error in errors} == {NotFoundError}
+
     async def test_no_pacing(self, make_client: MakeClient, clock: FakeClock) -> None:
         """Without a rate nobody waits."""
         async with raw_server(answer("404 Not Found")) as server:
@@ -421,25 +542,108 @@ class TestLogging:
         assert "98123" not in caplog.text
         assert not any(secret in caplog.text for secret in SECRETS)
 
-    async def test_errors_show_no_secret(self, make_client: MakeClient) -> None:
-        """No credential stands in an error, its cause or its notes, formatted in full."""
-        import traceback
+    @pytest.mark.parametrize(
+        "act",
+        [
+            answer("500 No"),
+            answer("NO HTTP"),
+            hang,
+            close,
+            answer("200 OK", b"x" * 9, length=20),
+            answer("400 Bad", ECHO),
+        ],
+    )
+    async def test_errors_show_no_secret(self, act: Act, make_client: MakeClient) -> None:
+        """No credential, token or number stands in an error or any of its causes."""
+        async with (
+            raw_server(act) as server,
+            make_client(base_url=server.url, timeout=0.3, max_retries=0) as exotel,
+        ):
+            with pytest.raises(ExotelError) as connect:
+                await exotel.calls.connect(**NUMBERS, status_callback=CALLBACK)
+            with pytest.raises(ExotelError) as get:
+                await exotel.numbers.get(NUMBERS["to"])
+
+        shown = "".join(show_whole_chain(error) for error in (connect.value, get.value))
+        for secret in (*SECRETS, "9812300", TOKEN):
+            assert secret not in shown
+
+    async def test_a_refused_connection_shows_no_number(self, make_client: MakeClient) -> None:
+        """A connection that was never made tells the host, not the number asked for."""
+
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(aiohttp.TCPConnector, "_create_connection", never)
+            async with make_client(timeout=0.1, max_retries=0) as exotel:
+                with pytest.raises(NotSentError) as caught:
+                    await exotel.numbers.get(NUMBERS["to"])
+
+        assert "9812300" not in show_whole_chain(caught.value)
+
+    async def test_endless_answer(self, make_client: MakeClient) -> None:
+        """An answer that does not end is cut off."""
+
+        async def pour(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b" " * 2**20)
+                await writer.drain()
 
         async with (
-            raw_server(answer("500 No")) as server,
+            raw_server(pour) as server,
+            make_client(base_url=server.url, max_retries=0) as exotel,
+        ):
+            with pytest.raises(NoAnswerError, match="broke off"):
+                await exotel.calls.get("abc")
+
+
+def show_whole_chain(error: BaseException | None) -> str:
+    """Format an error and all that hangs on it, as a curious logger would."""
+    shown = "".join(traceback.format_exception_only(error)) if error else ""
+    while error is not None:
+        shown += f"{error!r} {error}"
+        if error.__context__ is not error.__cause__:
+            shown += repr(error.__context__)
+        error = error.__cause__
+    return shown
+
+
+class TestWarning:
+    """What we only doubt."""
+
+    @pytest.mark.parametrize(
+        "doubtful",
+        [{"custom_field": "x" * 200}, {"status_callback_events": ("ringing",)}, {"time_out": 61}],
+    )
+    async def test_points_at_the_caller(
+        self, doubtful: dict[str, Any], make_client: MakeClient
+    ) -> None:
+        """A warning names the line of the user's that gave reason for it."""
+        body = sample("connect_two_numbers.json")
+        async with (
+            raw_server(answer("200 OK", body)) as server,
             make_client(base_url=server.url) as exotel,
         ):
-            with pytest.raises(OutcomeUnknownError) as caught:
-                await exotel.calls.connect(
-                    **NUMBERS, status_callback="https://example.com/x/tok.1.en"
-                )
+            with pytest.warns(UserWarning, match=r"Exotel|regulation|status_callback") as warned:
+                await exotel.calls.connect(**NUMBERS, **doubtful)
 
-        shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.request)
-        assert not any(secret in shown for secret in (*SECRETS, "98123", "tok.1.en"))
+        assert {warning.filename for warning in warned} == {__file__}
 
 
 class TestUsersSession:
     """A session of the user's own."""
+
+    @pytest.mark.filterwarnings("ignore:BasicAuth:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:.*auth:DeprecationWarning")
+    async def test_its_auth(self, make_client: MakeClient) -> None:
+        """A session with credentials of its own is refused before anything is sent."""
+        auth = aiohttp.BasicAuth("a", "b")
+        async with aiohttp.ClientSession(auth=auth) as session:
+            with pytest.raises(ConfigurationError, match="auth"):
+                async with make_client(session=session):
+                    pass
 
     async def test_its_redirects_and_raising_are_ours(self, make_client: MakeClient) -> None:
         """A session that raises for status by itself still gives our errors."""

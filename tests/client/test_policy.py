@@ -24,7 +24,7 @@ from exotel_async import (
     ServerError,
     UnreadableAnswerError,
 )
-from exotel_async.client.policy import LONGEST_WAIT, pause, verdict
+from exotel_async.client.policy import LONGEST_WAIT, SLOW_DOWN, pause, verdict
 
 SENT = SentRequest("POST", "/v1/Accounts/acme1/Calls/connect.json", {"From": "1"}, NOON)
 
@@ -150,6 +150,26 @@ class TestPause:
         )
 
         assert wait == pytest.approx(luck * min(20.0, 0.5 * 2.0 ** min(attempt - 1, 20)))
+
+    @given(luck=st.floats(0, 1))
+    def test_slow_down(self, luck: float) -> None:
+        """After a 429 that names no time there are two seconds at least."""
+        error = RateLimitedError("slow down", 429)
+
+        wait = pause(error, repeatable=True, attempt=1, max_retries=1, chance=lambda: luck)
+
+        assert wait == pytest.approx(SLOW_DOWN + luck * 0.5)
+
+    @pytest.mark.parametrize(
+        ("repeatable", "wait"), [(True, 7.0), (False, None)], ids=["get", "connect"]
+    )
+    def test_busy_server(self, repeatable: bool, wait: float | None) -> None:
+        """A 503 that names a time is waited for, where it may be asked again at all."""
+        error = ServerError("busy", 503, retry_after=7.0)
+
+        told = pause(error, repeatable=repeatable, attempt=1, max_retries=1, chance=lambda: 0.0)
+
+        assert told == wait
 
     def test_retry_after_is_kept(self) -> None:
         """Who is asked to wait, waits as long as asked."""

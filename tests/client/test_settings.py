@@ -73,6 +73,8 @@ class TestExotelClient:
             ("max_retries", True),
             ("requests_per_minute", 0),
             ("response_format", "yaml"),
+            ("allow_http", "no"),
+            ("session", "mine"),
         ],
     )
     def test_impossible(self, setting: str, value: object, make_client: MakeClient) -> None:
@@ -117,8 +119,8 @@ class TestExotelClient:
 
         shown = repr(client) + repr(client._door) + repr(client.calls) + repr(client.numbers)
 
-        assert "acme1" in shown
-        for secret in ("kkkkkkkk", "tttttttt", "a2tra2tra2s6dHR0dHR0dHQ="):
+        assert "https://api.exotel.com" in shown
+        for secret in ("acme1", "kkkkkkkk", "tttttttt", "a2tra2tra2s6dHR0dHR0dHQ="):
             assert secret not in shown
 
     def test_refusals_show_no_secret(self, make_client: MakeClient) -> None:
