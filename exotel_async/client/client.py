@@ -111,13 +111,11 @@ class ExotelClient:
         """Make a client from Exotel's own environment variables.
 
         These are EXOTEL_ACCOUNT_SID, EXOTEL_API_KEY, EXOTEL_API_TOKEN and EXOTEL_SUBDOMAIN
-        (`api.exotel.com` or `api.in.exotel.com`); the error names the missing ones. `options`
-        come before what the variables say.
+        (`api.exotel.com` or `api.in.exotel.com`); the error names the missing ones. The last one
+        is not looked at where `options` name a region or a base_url.
         """
-        found = credentials_from(environ)
-        if "region" in options:
-            found.pop("base_url", None)  # a host that a variable names is another region's
-        arguments: dict[str, Any] = {**found, **options}
+        placed = "region" in options or "base_url" in options
+        arguments: dict[str, Any] = {**credentials_from(environ, placed=placed), **options}
         return cls(**arguments)
 
     @property

@@ -58,13 +58,14 @@ class Door:
     async def send(self, request: Request[T]) -> T:
         """Put a question; return the answer or raise what its lack means."""
         self.transport.require_open()
+        envelope = self._envelope(request)  # what can't be spelt is refused before it is paced
         attempt = 0
         while True:
             attempt += 1
             await self.pacer.reserve()
             sent_at = self.clock.now()
             try:
-                return await self._try(request)
+                return await self._try(request, envelope)
             except _FailedTry as failed:
                 sent = self._sent(request, sent_at)
                 error, wait = self._judge(failed, request, sent, attempt)
@@ -76,12 +77,12 @@ class Door:
             _logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
             await self.clock.sleep(wait)
 
-    async def _try(self, request: Request[T]) -> T:
+    async def _try(self, request: Request[T], envelope: Envelope) -> T:
         """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""
         status: int | None = None
         try:
             converter = converter_for(self.settings.zone)
-            answer = await self.transport.exchange(self._envelope(request))
+            answer = await self.transport.exchange(envelope)
             status = answer.status
             return read_answer(request, answer, converter=converter, now=self.clock.now())
         except ClientClosedError:

@@ -88,17 +88,20 @@ def settings_of(
     )
 
 
-def credentials_from(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Read Exotel's four environment variables as arguments of a client."""
+def credentials_from(
+    environ: Mapping[str, str] | None = None, *, placed: bool = False
+) -> dict[str, str]:
+    """Read Exotel's four environment variables as arguments of a client; three if it is placed."""
     environ = os.environ if environ is None else environ
-    found = {name: environ.get(variable, "").strip() for name, variable in _VARIABLES.items()}
+    wanted = {name: _VARIABLES[name] for name in _VARIABLES if name != "subdomain" or not placed}
+    found = {name: environ.get(variable, "").strip() for name, variable in wanted.items()}
     missing = [_VARIABLES[name] for name, value in found.items() if not value]
     if missing:
         raise ConfigurationError(
             f"these environment variables are missing or blank: {', '.join(missing)}; "
             "their values stand in Exotel's dashboard under API settings"
         )
-    place = _place_of(found.pop("subdomain"))
+    place = {} if placed else _place_of(found.pop("subdomain"))
     return {**found, **place}
 
 

@@ -117,6 +117,7 @@ class StatusCallbacks(CallbackRouter):
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; the token, if any, is the last segment of its path."""
         if request.method not in _METHODS:
+            _logger.warning("refused a %s from %s", request.method, request.remote)
             raise web.HTTPMethodNotAllowed(request.method, _METHODS)
         if request.method != "POST":
             return web.Response(text="OK")

@@ -299,6 +299,20 @@ class TestSending:
 
         assert server.requests == []
 
+    @pytest.mark.parametrize("sid", [".", "..", "  "])
+    async def test_a_sid_that_is_a_path(
+        self, sid: str, make_client: MakeClient, clock: FakeClock
+    ) -> None:
+        """A sid that would lead to another path is refused, and takes no place in the minute."""
+        async with raw_server(answer("404 Not Found")) as server:
+            async with make_client(base_url=server.url, requests_per_minute=1) as exotel:
+                for _ in range(2):
+                    with pytest.raises(InvalidRequestError):
+                        await exotel.calls.get(sid)
+
+        assert server.requests == []
+        assert clock.elapsed == 0
+
     async def test_base_url_with_a_path(self, make_client: MakeClient) -> None:
         """A gateway may serve the API below a path of its own."""
         async with raw_server(answer("404 Not Found")) as server:

@@ -197,6 +197,17 @@ class TestFromEnviron:
         assert settings_of(client).base_url == "https://api.exotel.com"
         assert settings_of(client).timeout == 3.0
 
+    @pytest.mark.parametrize("place", [{"region": "mumbai"}, {"base_url": "http://127.0.0.1:1"}])
+    def test_placed_in_code(self, place: dict[str, Any]) -> None:
+        """Who says in code where Exotel is needs no variable for it, nor is overruled by one."""
+        credentials = {k: v for k, v in ENVIRON.items() if k != "EXOTEL_SUBDOMAIN"}
+        elsewhere = {**credentials, "EXOTEL_SUBDOMAIN": "proxy.example.com"}
+
+        for environ in (credentials, elsewhere):
+            settings = settings_of(ExotelClient.from_environ(environ=environ, **place))
+
+            assert settings.base_url in ("https://api.in.exotel.com", "http://127.0.0.1:1")
+
     @pytest.mark.parametrize(
         ("subdomain", "place"),
         [

@@ -212,12 +212,14 @@ class TestAnswers:
         assert receiver.events == []
 
     @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "PURGE"])
-    async def test_other_methods(self, receiver, session, method):
-        """Any other method answers 405 and says what is allowed."""
+    async def test_other_methods(self, receiver, session, method, caplog):
+        """Any other method answers 405, says what is allowed and leaves one line in the log."""
         answer = await session.request(method, receiver.base + receiver.path())
 
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET,HEAD,POST"
+        told = [record for record in caplog.records if record.name == "exotel_async.webhooks"]
+        assert [record.getMessage() for record in told] == [f"refused a {method} from 127.0.0.1"]
 
     async def test_unmapped(self, receiver, session):
         """What lies deeper than a token is not ours."""
