@@ -15,6 +15,7 @@ import venv
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from random import randrange
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
@@ -136,6 +137,15 @@ def _starts(python: str) -> bool:
     if shutil.which(python) is None:
         return False
     return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try far more examples than the tests do, at random; minutes. Pytest's options follow --."""
+    _install(session, *_group("tests"))
+    seed = f"--hypothesis-seed={randrange(2**32)}"  # stands in the command that nox prints
+    campaign = ["python", "-m", "pytest", "-q", "-m", "hypothesis", seed]
+    session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "20"})
 
 
 @nox.session

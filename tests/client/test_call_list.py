@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from campaign import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exotel_async import IST, Call, CallList, CallPage, ExotelClient, UnreadableAnswerError
@@ -186,7 +187,7 @@ class TestSplitting:
         assert seen[1][0] == START - timedelta(days=45)
 
     @given(data=st.data(), ascending=st.booleans())
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     async def test_merged_in_order(self, data: st.DataObject, *, ascending: bool) -> None:
         """Parts that overlap in time come out as one order, whatever their pages."""
         minutes = data.draw(

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from campaign import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import FOLDER, sample
 
@@ -328,7 +329,7 @@ class TestRetryAfter:
         """No header, no time."""
         assert retry_after({}, now=NOW) is None
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d Nov \d{4} \d\d:\d\d:\d\d.{0,30}"))
     def test_anything(self, text):
         """Whatever stands there is a wait or nothing."""
@@ -455,7 +456,7 @@ class TestLenience:
         max_leaves=12,
     )
 
-    @settings(max_examples=400, derandomize=True, deadline=None)
+    @examples(400)
     @given(json_values, st.sampled_from(list(REQUESTS.values())), st.sampled_from([200, 302, 404]))
     @example({"Call": {"Sid": "a", "$extra": 5, "x": 1}}, CALL, 200)
     def test_any_json(self, tree, request_, status):
@@ -466,7 +467,7 @@ class TestLenience:
             assert isinstance(value, Call | CallPage | NumberMetadata)
             assert hash(value) == hash(value)
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @examples(200)
     @given(st.binary(max_size=60), st.sampled_from(SOUND), st.integers(0, 2000))
     def test_any_bytes(self, noise, name, place):
         """Samples with noise in them are read or refused, never more."""

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from campaign import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exotel_async.errors import InvalidRequestError
@@ -364,7 +365,7 @@ class TestSixMonths:
         assert query(now=now_, created_after=border).created[0] == border
         assert oldest in refusal(now=now_, created_after=border - SECOND)
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @examples(200)
     @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
     def test_any_day(self, now):
         """On any day the border is 181 to 184 days back, or some hours more."""
@@ -388,7 +389,7 @@ class TestSplit:
 
         assert list(split(asked)) == [(asked,)]
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(aware, aware, st.booleans())
     def test_days(self, one, other, ascending):
         """Windows cover a range without gap and overlap, in the order asked for."""
@@ -425,7 +426,7 @@ class TestSplit:
 
         assert windows[1][0].timestamp() - windows[0][1].timestamp() == 1
 
-    @settings(max_examples=60, derandomize=True, deadline=None)
+    @examples(60)
     @given(st.integers(0, 350), st.integers(0, 12), st.integers(0, 7), st.integers(0, 6))
     def test_values(self, sids, to, from_, phone_numbers):
         """Every combination of values is asked for once, none of them in too large a request."""

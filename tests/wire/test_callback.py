@@ -17,7 +17,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import example, given, settings
+from campaign import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import form_sample, multipart, sample
 from spellings import SPELLINGS, TREE, as_json, as_multipart, as_urlencoded, events, flat
@@ -134,7 +135,7 @@ class TestSpellings:
     @example(
         tree={"CallSid": "a", "From": "+91 98%", "Xä;☎": '"\r\n\\', "Legs": [{"Status": "\r"}]}
     )
-    @settings(derandomize=True, deadline=None, max_examples=250)
+    @examples(250)
     def test_any_event(self, tree):
         """Any event is equal, hashes and pickles alike in JSON, multipart and urlencoded."""
         spelt = [spell(tree) for spell in (as_json, as_multipart, as_urlencoded)]
@@ -641,7 +642,7 @@ class TestBadBodies:
         ),
         query=st.text(max_size=20),
     )
-    @settings(derandomize=True, deadline=None, max_examples=400)
+    @examples(400)
     def test_anything(self, body, content_type, query):
         """Whatever comes is decoded or refused, and nothing else happens."""
         with contextlib.suppress(MalformedCallbackError):
@@ -659,7 +660,7 @@ class TestBadBodies:
             st.from_regex(r"\A\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?([ +-]\d\d:?\d\d)?\Z"),
         ),
     )
-    @settings(derandomize=True, deadline=None, max_examples=400)
+    @examples(400)
     def test_any_value(self, name, value):
         """Whatever stands in a field, the event is built and survives being hashed and stored."""
         body = urlencode({"CallSid": "a1", name: value}, errors="replace")

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from campaign import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import sample
 
@@ -203,7 +204,7 @@ class TestCall:
 
         assert call.extra == {"$extra": value, **more}
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(trees)
     @example({"$extra": 5, "New": 1})
     def test_nothing_is_lost(self, tree):
@@ -346,7 +347,7 @@ class TestDetails:
 
         assert (details.legs, details.extra) == ((), flood)
 
-    @settings(max_examples=500, derandomize=True, deadline=None)
+    @examples(500)
     @given(details_trees)
     @example(PRINTED)
     @example({**PRINTED, "Legs": [{"Leg": {"Id": True, "OnCallDuration": 1}}] * 2})
@@ -361,7 +362,7 @@ class TestDetails:
 
         assert quick == slow
 
-    @settings(max_examples=400, derandomize=True, deadline=None)
+    @examples(400)
     @given(details_trees)
     def test_nothing_is_lost(self, raw):
         """All that legs say stands in a leg, or is kept."""
@@ -398,7 +399,7 @@ class TestNumber:
         assert (number.circle, number.operator, number.dnd) == ("ZZ", "JIO", None)
         assert number.extra == {"Ported": True, "DND": []}
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(st.dictionaries(st.sampled_from(["Circle", "DND", "Type", "$extra", "x"]), anything))
     def test_anything(self, raw):
         """Whatever JSON brings makes a number of which nothing is lost."""

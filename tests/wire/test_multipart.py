@@ -7,7 +7,8 @@ import random
 from email.message import Message
 
 import pytest
-from hypothesis import given, settings
+from campaign import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from mutants import BOUNDARY, ask_aiohttp, ask_multipart, in_agreement, mutate
 from samples import form_sample, multipart
@@ -72,7 +73,7 @@ class TestAgreement:
             st.tuples(*[st.integers(0, 2**30)] * 3), min_size=1, max_size=4
         ),
     )  # fmt: skip
-    @settings(derandomize=True, deadline=None, max_examples=600)
+    @examples(600)
     def test_found_by_hypothesis(self, pairs, head, mutations):
         """Whatever is done to a body, all who understand it read the same."""
         check_agreement(mutate(spell(pairs, head), mutations))
@@ -108,7 +109,7 @@ class TestAgreement:
         ),
         boundary=st.from_regex(r"\A[A-Za-z'()+_./:=?-]{0,40}[A-Z]{4}\Z"),
     )
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @examples(200)
     def test_well_formed(self, pairs, boundary):
         """A well-formed body with known names is read quickly, and just so by the email parser."""
         body, content_type = multipart(pairs, boundary=boundary)

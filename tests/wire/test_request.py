@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from campaign import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exotel_async.errors import InvalidRequestError
@@ -45,7 +46,7 @@ class TestTarget:
             "/v1/Accounts/a%2F..%2Fb/Calls"
         )
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(texts, st.lists(st.tuples(texts, texts), max_size=3))
     def test_round_trip(self, segment, query):
         """No value reaches another segment, another parameter, or the end of the path."""

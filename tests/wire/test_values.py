@@ -9,7 +9,8 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from campaign import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exotel_async import errors
@@ -285,14 +286,14 @@ class TestReadTime:
 
         assert read("2024-07-31T16:42:56+05:30") == ist(2024, 7, 31, 16, 42, 56)
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @examples(200)
     @given(st.datetimes(datetime(1971, 1, 1), timezones=st.sampled_from([UTC, IST])))
     def test_round_trip(self, moment):
         """What `isoformat` writes is read back."""
         assert read_time(moment.isoformat()) == moment
         assert read_time(moment.isoformat(" ")) == moment
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @examples(150)
     @given(
         JSON_SCALARS
         | JSON_ODDITIES
@@ -362,7 +363,7 @@ class TestWords:
         with pytest.raises(ValueError):
             read_status(value)
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @examples(200)
     @given(st.text())
     def test_fold_twice(self, word):
         """Folding settles after one time."""
@@ -396,7 +397,7 @@ class TestReadEventType:
         assert read_event_type(value) == word
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@examples(150)
 @given(JSON_SCALARS | JSON_ODDITIES)
 @pytest.mark.parametrize(
     "read", [read_text, read_custom_field, read_seconds, read_price, read_status, read_sid]

@@ -6,7 +6,8 @@ import codecs
 from encodings.aliases import aliases
 
 import pytest
-from hypothesis import given, settings
+from campaign import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from samples import sample
 
@@ -117,7 +118,7 @@ class TestReadXml:
         """A byte order mark does no harm."""
         assert read_xml(codecs.BOM_UTF8 + response("<A>b</A>")) == {"A": "b"}
 
-    @settings(max_examples=200, derandomize=True, deadline=None)
+    @examples(200)
     @given(st.binary(max_size=80) | st.text("<>/&;!-[]?aA ='\"\0\ud800é", max_size=60))
     def test_anything(self, noise):
         """Whatever comes is a tree or refused with a ValueError."""
