@@ -114,7 +114,7 @@ class ExotelClient:
         (`api.exotel.com` or `api.in.exotel.com`); the error names the missing ones. The last one
         is not looked at where `options` name a region or a base_url.
         """
-        placed = "region" in options or "base_url" in options
+        placed = "region" in options or options.get("base_url") is not None
         arguments: dict[str, Any] = {**credentials_from(environ, placed=placed), **options}
         return cls(**arguments)
 

@@ -190,6 +190,12 @@ class TestFromEnviron:
 
         assert settings_of(ExotelClient.from_environ()).account_sid == "acme1"
 
+    def test_no_base_url(self) -> None:
+        """To say None for a base_url is to say nothing: the variable counts."""
+        settings = settings_of(ExotelClient.from_environ(environ=ENVIRON, base_url=None))
+
+        assert settings.flow_base_url == "http://my.in.exotel.com"
+
     def test_options_win(self) -> None:
         """What is said in code comes before the environment."""
         client = ExotelClient.from_environ(environ=ENVIRON, region="singapore", timeout=3.0)
