@@ -52,8 +52,10 @@ _NUMBER_LIKE = re.compile(
     rf"{_SID}|{_STAMP}|%[0-9a-f]{{2}}|(?P<number>\+?\d(?:{_SPACER}{{0,3}}\d){{6,}})", re.IGNORECASE
 )
 
-_ACCOUNT = re.compile(r"(/Accounts/)[^/]+")
-_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_%-]{0,300}\.\d{9,12}\.[A-Za-z0-9_%-]{1,100}")
+_ACCOUNT = re.compile(r"(/Accounts/)[^/?\s]+")
+_TOKEN_LIKE = re.compile(
+    r"(?:(?<![A-Za-z0-9_%-])[A-Za-z0-9_%-]++)?\.\d{9,12}\.[A-Za-z0-9_%-]{1,100}", re.ASCII
+)
 
 
 def mask_numbers(text: str) -> str:
@@ -66,12 +68,14 @@ def mask_numbers(text: str) -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """Hide phone numbers, and whatever looks like the token of a callback URL.
+    """Hide phone numbers, what looks like the token of a callback URL, and accounts in paths.
+
+    On old accounts the account's sid is the API key.
 
     >>> mask_secrets("/exotel/b3JkZXI.1790000000.K2bLh9bL3mJ1y0bqv2nW8w")
     '/exotel/{token}'
     """
-    return mask_numbers(_TOKEN_LIKE.sub("{token}", text))
+    return mask_numbers(_TOKEN_LIKE.sub("{token}", _ACCOUNT.sub(r"\1…", text)))
 
 
 def _mask_match(match: re.Match[str]) -> str:
@@ -87,8 +91,7 @@ class SentRequest:
     """A request whose answer was lost, as it left: what you need to look for what became of it."""
 
     method: str
-    # On old accounts the account's sid is the API key: it is not shown either.
-    path: str = attrs.field(repr=lambda path: repr(mask_numbers(_ACCOUNT.sub(r"\1…", path))))
+    path: str = attrs.field(repr=lambda path: repr(mask_secrets(path)))
     # Numbers and the secret in a callback URL stand in here: only the names are shown.
     params: Mapping[str, str] = attrs.field(
         repr=lambda params: f"<{', '.join(params)}>", hash=False

@@ -60,7 +60,10 @@ class Transport:
     def open(self) -> None:
         """Enter; the first one opens the sessions."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # whoever is left from another loop never leaves
+        if self._loop is not loop:
+            if self._loop is not None and self._users and not self._loop.is_closed():
+                raise ConfigurationError("the client is open in another event loop")
+            # Whoever is left from a loop that ended never leaves.
             self._loop, self._sessions, self._users, self._put_out = loop, None, 0, 0
         if self._sessions is None:
             self._sessions = _open_sessions(self._brought)
@@ -97,6 +100,8 @@ class Transport:
                 "the client is not open: use `async with client:`, or its lifespan in an "
                 "aiohttp application"
             )
+        if self._loop is not asyncio.get_running_loop():
+            raise ClientClosedError("the client is open in another event loop than this one")
         return self._sessions
 
     async def exchange(self, envelope: Envelope) -> Answer:

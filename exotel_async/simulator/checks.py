@@ -135,9 +135,10 @@ def _check_urls(params: Mapping[str, str]) -> None:
 def _url(name: str, text: str) -> URL:
     try:
         url = URL(text)
+        usable = url.scheme in ("http", "https") and bool(url.host)  # decodes the name: may fail
     except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
+        url, usable = URL(), False
+    if not usable:
         raise bad(f"Invalid {name} {text!r}: must be an http or https URL")
     return url
 

@@ -155,6 +155,8 @@ class Simulator:
         (30 if none was sent) is "no-answer". `talks`: seconds from then until it hangs
         up, if it is the last number of the call.
         """
+        if rings < 0 or talks < 0:
+            raise ValueError(f"rings ({rings}) and talks ({talks}) must not be below 0")
         script = Script(ending=ending, rings=rings, talks=talks)
         for number in (to, from_):
             if number is not None:
@@ -232,7 +234,7 @@ async def _form(request: web.Request) -> tuple[Pairs, RefusedError | None]:
         form = await request.post()
     except web.HTTPRequestEntityTooLarge:
         return (), RefusedError(413, "The request is too large")
-    except (HttpProcessingError, LookupError, ValueError):
+    except (HttpProcessingError, web.RequestPayloadError, LookupError, RuntimeError, ValueError):
         return (), bad("The form in the body of the request could not be read")
     pairs = tuple((name, value) for name, value in form.items() if isinstance(value, str))
     if len(pairs) < len(form):

@@ -56,12 +56,9 @@ class StatusCallbacks(CallbackRouter):
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < handler_timeout < 1e9:
-            raise ConfigurationError(
-                f"handler_timeout must be a number of seconds above 0, but is {handler_timeout!r}"
-            )
-        if max_body < 1:
-            raise ConfigurationError(f"max_body must be at least 1 byte, but is {max_body!r}")
+        _check_tokens(tokens)
+        _check_amount("handler_timeout", handler_timeout, "seconds")
+        _check_amount("max_body", max_body, "bytes")
         self._tokens = tokens
         self._zone = zone_of(time_zone)
         self._handler_timeout = handler_timeout
@@ -181,3 +178,13 @@ def _split_url(base: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError("base must be an absolute http:// or https:// URL")
     return parts
+
+
+def _check_tokens(tokens: object) -> None:
+    if tokens is not None and not isinstance(tokens, CallbackTokens):
+        raise ConfigurationError("tokens must be CallbackTokens or None")
+
+
+def _check_amount(name: str, value: object, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise ConfigurationError(f"{name} must be a number of {unit} above 0, but is {value!r}")

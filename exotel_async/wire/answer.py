@@ -36,7 +36,7 @@ from .xml import read_xml
 T = TypeVar("T")
 
 _BODY_KEPT = 4_096
-_MESSAGE_KEPT = 200
+_MESSAGE_KEPT = 500
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -86,7 +86,7 @@ def refusal(answer: Answer, tree: Tree, *, now: datetime) -> ApiError:
     told = tree.get("RestException")
     told = told if isinstance(told, dict) else {}
     text = answer.body[:_BODY_KEPT].decode("utf-8", "replace")
-    message = _text_of(told.get("Message")) or _first_words(text)
+    message = _text_of(told.get("Message"))[:_MESSAGE_KEPT] or _first_words(text)
     status = answer.status
     if status < 400:  # a RestException in an answer that pretends to be a success
         status = _status_of(told.get("Status")) or status

@@ -9,12 +9,15 @@ from typing import NoReturn
 
 from exotel_async.errors import InvalidRequestError, mask_numbers
 
+_LEAST_PHONE_NUMBER = 10**7
 _MOST_SHOWN = 80  # characters of a value in an error
 
 
 def refuse(name: str, value: object, allowed: str) -> NoReturn:
     """Raise the error that names the argument, what it was and what is allowed."""
-    shown = mask_numbers(repr(value))  # before it is cut: half a number would not be known as one
+    small = type(value) is int and abs(value) < _LEAST_PHONE_NUMBER
+    # Masked before it is cut: half a number would not be known as one.
+    shown = repr(value) if small else mask_numbers(repr(value))
     shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "…"
     raise InvalidRequestError(f"{name} must be {allowed}, but is {shown}")
 
@@ -22,7 +25,9 @@ def refuse(name: str, value: object, allowed: str) -> NoReturn:
 def doubt(what: str) -> None:
     """Warn of what Exotel might accept and we would not bet on."""
     level, frame = 1, sys._getframe()  # noqa: SLF001 - what warnings itself does from 3.12 on
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("exotel_async."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        "exotel_async."
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(what, UserWarning, stacklevel=level)
 

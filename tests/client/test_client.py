@@ -206,6 +206,18 @@ class TestLife:
         for _ in range(3):
             asyncio.run(ask())
 
+    def test_another_loop_that_runs(self, make_client: MakeClient) -> None:
+        """A client that is open in one loop serves no other, and says so before it sends."""
+        exotel = make_client()
+        with asyncio.Runner() as one:
+            one.run(exotel.__aenter__())
+            with asyncio.Runner() as other:
+                with pytest.raises(ClientClosedError, match="another event loop"):
+                    other.run(exotel.calls.connect(**NUMBERS))
+                with pytest.raises(ConfigurationError, match="another event loop"):
+                    other.run(exotel.__aenter__())
+            one.run(exotel.aclose())
+
     def test_a_loop_that_ended_without_closing(self, make_client: MakeClient) -> None:
         """A new loop gets new sessions, even if the last one left its own open."""
         exotel = make_client()
@@ -594,7 +606,9 @@ class TestLogging:
                 with pytest.raises(NotSentError) as caught:
                     await exotel.numbers.get(NUMBERS["to"])
 
-        assert "9812300" not in show_whole_chain(caught.value)
+        shown = show_whole_chain(caught.value)
+        assert "9812300" not in shown
+        assert "acme1" not in shown  # on old accounts the API key
 
     async def test_endless_answer(self, make_client: MakeClient) -> None:
         """An answer that does not end is cut off."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
 import pytest
 
-from exotel_async import CallTerminated
+from exotel_async import CallTerminated, StatusCallback
 from exotel_async.events import CallbackRouter, deliver
 
 EVENT = CallTerminated(call_sid="a1")
@@ -64,6 +65,22 @@ async def await_what_was_cancelled(event):
 
 async def hang(event):
     await asyncio.Event().wait()
+
+
+async def test_blocking_too_long() -> None:
+    """A handler that blocks the loop beyond the time counts as late, and none is started after."""
+    router, started = CallbackRouter(), []
+
+    @router.on(StatusCallback)
+    async def block(event: StatusCallback) -> None:
+        time.sleep(0.03)  # noqa: ASYNC251 - that is the fault
+
+    @router.on(StatusCallback)
+    async def after(event: StatusCallback) -> None:
+        started.append(event)
+
+    assert not await deliver(CallTerminated(call_sid="a1"), router, within=0.01)
+    assert started == []
 
 
 class TestDeliver:

@@ -55,6 +55,12 @@ RIGHT = [
 ]
 
 
+UNKNOWN_TRANSFER_ENCODING = (
+    b'--x\r\nContent-Disposition: form-data; name="From"\r\n'
+    b"Content-Transfer-Encoding: klingon\r\n\r\n1\r\n--x--\r\n"
+)
+
+
 class TestConnectChecks:
     @pytest.mark.parametrize(("name", "value", "wanted"), WRONG)
     async def test_refused(self, sim, ask, name, value, wanted):
@@ -113,6 +119,7 @@ class TestConnectChecks:
             ("multipart/form-data", b"no boundary"),
             ("multipart/form-data; boundary=x", b"--y\r\n\r\n"),
             ("application/x-www-form-urlencoded; charset=klingon", b"From=1"),
+            ("multipart/form-data; boundary=x", UNKNOWN_TRANSFER_ENCODING),
         ],
     )
     async def test_broken_form(self, sim, ask, content_type, body):
@@ -126,6 +133,24 @@ class TestConnectChecks:
 
         assert said.status == 400
         assert [received.status for received in sim.requests] == [400]
+
+    async def test_broken_compression(self, sim, ask):
+        """A form that says it is compressed, and is not, is refused."""
+        said = await ask.send(
+            "POST",
+            f"{ask.account}/Calls/connect.json",
+            data=b"From=1",
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Content-Encoding": "gzip",
+            },
+        )
+
+        assert said.status == 400
+
+    async def test_impossible_host(self, ask):
+        """A URL whose host no resolver could read is refused."""
+        assert (await ask.connect(StatusCallback="http://xn--/")).status == 400
 
     async def test_too_large(self, ask):
         """A form of megabytes is refused."""

@@ -248,6 +248,12 @@ class TestSimulator:
         with pytest.raises(ValueError, match="in-progress"):
             Simulator().add_call(status="in-progress")
 
+    @pytest.mark.parametrize("script", [{"rings": -1.0}, {"talks": -1.0}])
+    async def test_script_below_zero(self, sim, script):
+        """Nobody rings or talks for less than no time."""
+        with pytest.raises(ValueError, match="below 0"):
+            sim.script(to="+919812300002", **script)
+
     async def test_calls_are_read_only(self, sim):
         """The calls are for looking at."""
         with pytest.raises(TypeError):

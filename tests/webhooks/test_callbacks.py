@@ -228,6 +228,26 @@ class TestAnswers:
         assert answer.status == 404
 
 
+class TestImpossibleSettings:
+    """What the receiver can't be made with."""
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("tokens", "secret"),
+            ("handler_timeout", "1"),
+            ("handler_timeout", 0),
+            ("max_body", None),
+            ("max_body", 0),
+            ("time_zone", "Mars/Olympus"),
+        ],
+    )
+    def test_impossible(self, setting, value):
+        """An impossible setting is refused by its name."""
+        with pytest.raises(ConfigurationError, match=setting):
+            StatusCallbacks(**{"tokens": None, setting: value})
+
+
 class TestBadInput:
     BODIES = (
         ("", b""),

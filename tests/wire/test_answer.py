@@ -230,10 +230,10 @@ class TestRefusal:
 
     def test_plain_text(self):
         """A 401 may be plain text; its first words are the message."""
-        error = refused(CALL, "Authentication\n  required " + "x" * 300, status=401)
+        error = refused(CALL, "Authentication\n  required " + "x" * 900, status=401)
 
         assert error.message.startswith("Authentication required xxx")
-        assert len(error.message) == 201
+        assert len(error.message) == 501
 
     @pytest.mark.parametrize("body", ["", "   ", "<html><h1>502", "<TwilioResponse/>"])
     def test_no_words(self, body):
@@ -274,6 +274,10 @@ class TestRefusal:
     def test_body_is_cut(self):
         """Of a long body the beginning is kept."""
         assert len(refused(CALL, b"\xff" * 10_000, status=500).body) == 4096
+
+    def test_message_is_cut(self):
+        """Of a long message the beginning is told."""
+        assert len(refused(CALL, rest_exception(Message="no " * 9_000), status=400).message) == 500
 
     def test_stands_without_body(self):
         """A refusal whose body broke off is a refusal."""
