@@ -21,7 +21,7 @@ from exotel_async.errors import (
 )
 from exotel_async.models.clock import Clock
 from exotel_async.wire.answer import read_answer
-from exotel_async.wire.converter import converter_for
+from exotel_async.wire.converter import Converter, converter_for
 from exotel_async.wire.request import Request
 
 from .pacing import Pacer
@@ -58,14 +58,15 @@ class Door:
     async def send(self, request: Request[T]) -> T:
         """Put a question; return the answer or raise what its lack means."""
         self.transport.require_open()
-        envelope = self._envelope(request)  # what can't be spelt is refused before it is paced
+        # What can't be spelt, or a zone that is none, is refused before anything is paced or sent.
+        envelope, converter = self._envelope(request), converter_for(self.settings.zone)
         attempt = 0
         while True:
             attempt += 1
             await self.pacer.reserve()
             sent_at = self.clock.now()
             try:
-                return await self._try(request, envelope)
+                return await self._try(request, envelope, converter)
             except _FailedTry as failed:
                 sent = self._sent(request, sent_at)
                 error, wait = self._judge(failed, request, sent, attempt)
@@ -77,11 +78,10 @@ class Door:
             _logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
             await self.clock.sleep(wait)
 
-    async def _try(self, request: Request[T], envelope: Envelope) -> T:
+    async def _try(self, request: Request[T], envelope: Envelope, converter: Converter) -> T:
         """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""
         status: int | None = None
         try:
-            converter = converter_for(self.settings.zone)
             answer = await self.transport.exchange(envelope)
             status = answer.status
             return read_answer(request, answer, converter=converter, now=self.clock.now())

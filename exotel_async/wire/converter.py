@@ -57,7 +57,7 @@ class Converter:
         read_time = time_reader(zone)
         call_fields = fields.call_fields(read_time, self._read_details)
         self._cattrs = cattrs.Converter(detailed_validation=False)
-        self._callback_fields = fields.callback_fields(read_time)
+        callback_fields = fields.callback_fields(read_time)
         self.leg: Callable[[Tree], Leg] = self._builder(
             Leg, fields.LEG, also_known=frozenset({"Id"})
         )
@@ -65,7 +65,7 @@ class Converter:
         self.call: Callable[[Tree], Call] = self._builder(Call, call_fields)
         self._details = self._builder(CallDetails, fields.DETAILS, also_known=_DETAILS)
         self.callbacks: Mapping[type[StatusCallback], Callable[[Tree], StatusCallback]] = {
-            kind: self._builder(kind, self._callback_fields)
+            kind: self._builder(kind, callback_fields)
             for kind in (CallAnswered, CallTerminated, UnknownCallback)
         }
 

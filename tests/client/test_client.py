@@ -311,6 +311,20 @@ class TestSending:
 
         assert server.requests == []
 
+    async def test_what_fails_before_sending(
+        self, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What goes wrong before a dial leaves is told as it is, not as an unknown outcome."""
+        monkeypatch.setattr(door, "converter_for", lambda zone: 1 / 0)
+        async with (
+            raw_server(answer("200 OK")) as server,
+            make_client(base_url=server.url) as exotel,
+        ):
+            with pytest.raises(ZeroDivisionError):
+                await exotel.calls.connect(**NUMBERS)
+
+        assert server.requests == []
+
     @pytest.mark.parametrize("sid", [".", "..", "  "])
     async def test_a_sid_that_is_a_path(
         self, sid: str, make_client: MakeClient, clock: FakeClock
