@@ -14,6 +14,7 @@ import sys
 import venv
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from random import randrange
 from tempfile import TemporaryDirectory
@@ -118,8 +119,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Test with the oldest run-time packages that pyproject.toml allows."""
-    _test(session, *(need.replace(">=", "==", 1) for need in PYPROJECT["project"]["dependencies"]))
+    """Test with the oldest run-time packages that pyproject.toml allows, those of extras too."""
+    project = PYPROJECT["project"]
+    needs = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    _test(session, *(need.replace(">=", "==", 1) for need in needs))
 
 
 @nox.session(python=False)
@@ -149,6 +152,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """Play an account at its limit for an hour of the simulator's time; a minute or two of ours."""
+    _install(session, *_group("tests"))
+    campaign = ["python", "-m", "pytest", "-q", "-m", "load", "--durations=0"]
+    session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "20"})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Measure the branches that the tests take; pyproject.toml says how many they must."""
     _install(session, *_group("tests"))
@@ -159,8 +170,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the main job, with nothing but the project installed."""
-    _install(session)
+    """Run the main job, with nothing but the project and its command line installed."""
+    session.install(".[cli]")
+    session.run("python", "-c", IS_INSTALLED, env=INSTALLED_ONLY, log=False)
     session.run("python", "examples/demo.py", *session.posargs)
 
 
@@ -199,7 +211,8 @@ def _import_alone(session: nox.Session, artifact: Path, *, home: Path) -> None:
     session.run(_python_in(home), "-I", "-c", "import exotel_async", external=True)
     site = next(home.rglob("site-packages"))
     (project,) = metadata.distributions(name="exotel-async", path=[str(site)])
-    needs = {Requirement(line).name for line in project.requires or ()}
+    lines = [line for line in project.requires or () if "extra ==" not in line]
+    needs = {Requirement(line).name for line in lines}
     if needs != RUN_TIME:
         session.error(f"{artifact.name} needs {sorted(needs)} at run time")
     if not (site / "exotel_async" / "py.typed").is_file():

@@ -7,66 +7,73 @@
     events/      an event to its handlers; no HTTP
     webhooks/    the aiohttp sub-app that receives StatusCallbacks
     simulator/   an Exotel to test against
+    testing      the pytest plugin
+    cli/         the command `exotel-async`
 
-This front door imports what asking takes, and no more: `exotel_async.webhooks` and
-`exotel_async.simulator` are imported by those who use them.
+This front door leads to what asking takes, and no more: `exotel_async.webhooks` and
+`exotel_async.simulator` are imported by those who use them. What a name needs is loaded when
+it is first asked for, since every pytest run loads `exotel_async.testing` by way of here.
 """
 
-from .client import CallList, ClientOptions, ExotelClient, Pacer, SlidingWindowPacer
-from .errors import (
-    ApiError,
-    AuthenticationError,
-    BadRequestError,
-    CallbackError,
-    ClientClosedError,
-    ConfigurationError,
-    ConflictError,
-    DndBlockedError,
-    ExotelError,
-    InvalidRequestError,
-    KycRequiredError,
-    MalformedCallbackError,
-    NoAnswerError,
-    NotFoundError,
-    NotSentError,
-    OutcomeUnknownError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-    RateLimitedError,
-    SentRequest,
-    ServerError,
-    UnreadableAnswerError,
-    UnverifiedCallbackError,
-)
-from .models import (
-    AnsweredBy,
-    Call,
-    CallAnswered,
-    CallDetails,
-    CallPage,
-    CallStatus,
-    CallTerminated,
-    Circle,
-    Clock,
-    Direction,
-    Dnd,
-    Leg,
-    LegStatus,
-    NumberMetadata,
-    Operator,
-    Range,
-    StatusCallback,
-    SystemClock,
-    UnknownCallback,
-)
-from .wire import (
-    IST,
-    BulkFilters,
-    CallbackTokens,
-    ConnectOptions,
-    FlowOptions,
-    decode_callback,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .client import CallList, ClientOptions, ExotelClient, Pacer, SlidingWindowPacer
+    from .errors import (
+        ApiError,
+        AuthenticationError,
+        BadRequestError,
+        CallbackError,
+        ClientClosedError,
+        ConfigurationError,
+        ConflictError,
+        DndBlockedError,
+        ExotelError,
+        InvalidRequestError,
+        KycRequiredError,
+        MalformedCallbackError,
+        NoAnswerError,
+        NotFoundError,
+        NotSentError,
+        OutcomeUnknownError,
+        PaymentRequiredError,
+        PermissionDeniedError,
+        RateLimitedError,
+        SentRequest,
+        ServerError,
+        UnreadableAnswerError,
+        UnverifiedCallbackError,
+    )
+    from .models import (
+        AnsweredBy,
+        Call,
+        CallAnswered,
+        CallDetails,
+        CallPage,
+        CallStatus,
+        CallTerminated,
+        Circle,
+        Clock,
+        Direction,
+        Dnd,
+        Leg,
+        LegStatus,
+        NumberMetadata,
+        Operator,
+        Range,
+        StatusCallback,
+        SystemClock,
+        UnknownCallback,
+    )
+    from .wire import (
+        IST,
+        BulkFilters,
+        CallbackTokens,
+        ConnectOptions,
+        FlowOptions,
+        decode_callback,
+    )
 
 __version__ = "0.1.0"
 
@@ -125,3 +132,22 @@ __all__ = [
     "UnverifiedCallbackError",
     "decode_callback",
 ]
+
+if not TYPE_CHECKING:  # or every misspelt name would type-check
+    _ROOMS = ("errors", "models", "wire", "client")  # the lightest first
+
+    def __getattr__(name: str) -> object:
+        """Load what is asked for: a room, or a public name from the room that has it."""
+        if name in _ROOMS:
+            return import_module(f".{name}", __name__)
+        if name in __all__:
+            for room in _ROOMS:
+                found = vars(import_module(f".{room}", __name__)).get(name)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """Name what is there, loaded or not."""
+        return sorted({*globals(), *_ROOMS, *__all__})

@@ -1,7 +1,5 @@
-"""Fixtures that all rooms share."""
+"""Fixtures that all rooms share: our own plugin, and pytest's to test that with."""
 
 from __future__ import annotations
 
-import aioresponses_shim
-
-aioresponses_shim.install()
+pytest_plugins = ("pytester", "exotel_async.testing")

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-import runpy
 import signal
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import attrs
 import pytest
+from clocks import FakeClock
 from raw_server import answer, raw_server
 from samples import form_sample, multipart, sample
 
-from exotel_async import IST, CallbackTokens, ExotelClient
+from exotel_async import IST, CallbackTokens
+from exotel_async.cli import demo
+from exotel_async.cli.app import app
+from exotel_async.cli.rows import Look
+from exotel_async.cli.running import execute
+from exotel_async.cli.screen import Screen
+from exotel_async.cli.world import World
 from exotel_async.simulator import Simulator
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRET = "0123456789abcdef0123456789abcdef"
 FROM, TO, EXOPHONE = "+919812300001", "+919812300002", "08040001234"
+LOOK = Look(zone=IST, hide=str)
 
 
 @attrs.frozen
@@ -115,29 +121,38 @@ class TestDemo:
         assert ran == Ran(0, ran.out, "")
         assert ran.out.count("CallAnswered") == 4
         assert ran.out.count("CallTerminated  completed: From completed") == 2
-        for shown in ("application/json", "multipart/form-data", "Record of", "DND: No", "MTNL"):
+        for shown in ("application/json", "multipart/form-data", "Record of", "\tNo\n", "MTNL"):
             assert shown in ran.out
+
+    async def test_shows_commands(self) -> None:
+        """Each step is printed as the command line that does it, without the token."""
+        ran = await run("demo.py", environ=environ_for(None))
+
+        steps = [line.split() for line in ran.out.splitlines() if line.startswith("$ ")]
+        assert [step[2] for step in steps] == ["listen", "call", "call", "calls", "calls", "number"]
+        assert ran.out.count('--status-callback "$URL"') == 2
 
     async def test_a_broken_promise_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A carrier that does not do what is promised makes it fail, and say so."""
         body = b'{"Call": {"Sid": "a"}, "Calls": [], "Numbers": {}}'
-        demo = runpy.run_path(str(EXAMPLES / "demo.py"))
-        options = Namespace(from_=FROM, to=TO, caller_id=EXOPHONE, port=0, public_url=None)
+        parties = demo.Parties(from_=FROM, to=TO, caller_id=EXOPHONE)
         async with raw_server(answer("200 OK", body)) as server:
+            environ = {
+                "EXOTEL_ACCOUNT_SID": "a",
+                "EXOTEL_API_KEY": "b",
+                "EXOTEL_API_TOKEN": "c",
+                "EXOTEL_SUBDOMAIN": server.url.removeprefix("http://"),
+            }
 
             @asynccontextmanager
-            async def deaf() -> AsyncIterator[Any]:
-                settings = {"account_sid": "a", "api_key": "b", "api_token": "c"}
-                async with ExotelClient(**settings, base_url=server.url) as exotel:
-                    yield demo["Carrier"](
-                        exotel=exotel,
-                        now=lambda: datetime.now(IST),
-                        wait_for=lambda over: asyncio.sleep(0),
-                        simulated=True,
-                    )
+            async def deaf() -> AsyncIterator[demo.Stage]:
+                yield demo.Stage(
+                    world=World(environ=environ, clock=FakeClock()),
+                    wait_for=lambda over: asyncio.sleep(0),
+                    simulated=True,
+                )
 
-            demo["main"].__globals__["simulated"] = deaf
-            status = await demo["main"](Namespace(**vars(options), live=False))
+            status = await demo.perform(parties, deaf(), partial(execute, app), Screen(look=LOOK))
 
         assert status == 1
         assert capsys.readouterr().err.count("Promised, and did not happen") >= 6
@@ -153,7 +168,7 @@ class TestDemo:
         """Live without credentials, it names the variables."""
         ran = await run("demo.py", *LIVE, environ=environ_for(None))
 
-        assert ran.status == 1
+        assert ran.status == 2
         assert "EXOTEL_API_TOKEN" in ran.err
 
     @pytest.mark.parametrize("typed", [b"no\n", b"\n", b""])

@@ -40,13 +40,11 @@ def as_ruff_sorts(name: str) -> tuple[int, list[tuple[bool, object]]]:
 
 def imported_by(module: object) -> set[str]:
     tree = ast.parse(Path(inspect.getfile(module)).read_text("utf-8"))
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    return {
-        alias.asname or alias.name
-        for node in imports
-        if node.module != "__future__"
-        for alias in node.names
-    }
+    # The front door's stand under `if TYPE_CHECKING`.
+    lazy = [node for branch in tree.body if isinstance(branch, ast.If) for node in branch.body]
+    imports = [node for node in [*tree.body, *lazy] if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.level or (node.module or "").startswith("exotel_")]
+    return {alias.asname or alias.name for node in ours for alias in node.names}
 
 
 def public_classes() -> list[type]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -18,17 +20,19 @@ from aiohttp.test_utils import TestServer
 from samples import sample
 
 from exotel_async import ExotelClient, OutcomeUnknownError, SentRequest
-from exotel_async.simulator import Simulator
+from exotel_async.cli.app import app
+from exotel_async.simulator import MAGIC_NUMBERS, Simulator
 
 from .test_examples import environ_for
 
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function", "-W", "error")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
 
 
 def snippet(heading: str) -> str:
     """Take the first Python snippet below a heading."""
-    section = README.partition(f"\n## {heading}\n")[2]
+    section = README.partition(f"# {heading}\n")[2]
     return section.partition("```python\n")[2].partition("```")[0]
 
 
@@ -89,28 +93,55 @@ class TestReadme:
 
         assert [call.sid for call in found] == [sid]
 
-    async def test_test_your_own_code(self) -> None:
-        """The test of a service passes."""
-        await run(snippet("Test your own code"))["test_my_service"]()
+    def test_test_your_own_code(self, tmp_path: Path) -> None:
+        """The test of a service passes, in a project that has nothing but pytest-asyncio."""
+        (tmp_path / "test_service.py").write_text(snippet("Test your own code"), encoding="utf8")
+        options = ("-p", "exotel_async.testing", "-o", "asyncio_mode=auto", *SCOPE)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *options, "--rootdir", ".", "test_service.py"],
+            cwd=tmp_path, env=environ_for(None), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+    async def test_without_pytest(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The simulator serves a program as well."""
+        await run(snippet("Without pytest, and without Python"))["main"]()
+
+        assert capsys.readouterr().out == "completed\n"
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+    async def test_curl(self) -> None:
+        """The curl command lays down a fault."""
+        command = re.search(r"\$ (curl .*\\\n.*)", README)
+        assert command is not None
+        async with Simulator() as sim:
+            typed = command[1].replace("http://127.0.0.1:8900", sim.base_url)
+            program = await asyncio.create_subprocess_shell(
+                f"{typed} --silent", stdout=asyncio.subprocess.PIPE
+            )
+            await program.communicate()
+
+            assert [(fault.name, fault.on) for fault in sim.faults] == [("hang", "connect")]
 
     def test_every_snippet_is_run(self) -> None:
         """No snippet is left out."""
-        assert README.count("```python") == 4
+        assert README.count("```python") == 5
 
     @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
     def test_links(self, link: str) -> None:
         """What the README links to is there."""
         assert (ROOT / link).exists()
 
-    @pytest.mark.parametrize(
-        ("number", "ending"), [("486", "busy"), ("480", "no-answer"), ("404", "failed")]
-    )
-    async def test_numbers_that_behave(self, number: str, ending: str) -> None:
-        """The numbers that the README names behave as it says."""
-        async with Simulator() as sim, ExotelClient(**sim.settings) as exotel:
-            call = await exotel.calls.connect(
-                from_="+919812300001", to=f"00000000{number}", caller_id="08040001234"
-            )
-            await sim.advance(minutes=5)
+    def test_numbers_that_behave(self) -> None:
+        """The table of numbers is the simulator's."""
+        section = README.partition("### Numbers that behave")[2].partition("###")[0]
+        rows = re.findall(r"\| `(\+91\d+)` \| (.*) \|", section)
 
-            assert (await exotel.calls.get(call.sid)).status == ending
+        assert rows == [(magic.number, magic.does) for magic in MAGIC_NUMBERS]
+
+    def test_commands(self) -> None:
+        """The table of commands is the command line's."""
+        named = set(re.findall(r"\| `exotel-async (\w+)", README))
+
+        assert named == set(app.commands)

@@ -6,8 +6,8 @@ Orders of keys, and null against "", are those of the page's sample for each req
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
-from hashlib import sha256
 from typing import TypeAlias
 from xml.sax.saxutils import escape
 
@@ -18,6 +18,7 @@ from .numbers import CIRCLES, OPERATORS, Metadata, e164
 
 Value: TypeAlias = "str | int | list[Value] | dict[str, Value] | None"
 Fields: TypeAlias = dict[str, Value]
+Sign: TypeAlias = Callable[[str], str]  # makes a recording's URL one that anybody may fetch
 
 
 def wall_clock(at: datetime | None) -> str | None:
@@ -28,17 +29,16 @@ def wall_clock(at: datetime | None) -> str | None:
 def connect(call: Call, *, as_json: bool) -> str:
     """Answer a connect."""
     folder = "Calls.json" if as_json else "Calls"
-    fields = _record(call)
+    # In the page's samples it is this before anything rings.
+    fields = _record(call) | {"Status": "in-progress"}
     fields["Uri"] = f"/v1/Accounts/{call.account_sid}/{folder}/{call.sid}"
     return _body({"Call": fields}, as_json=as_json)
 
 
-def details(
-    call: Call, *, with_legs: bool, recording_url_validity: int | None, as_json: bool
-) -> str:
+def details(call: Call, *, with_legs: bool, sign: Sign | None, as_json: bool) -> str:
     """Answer a request for one call."""
     fields = _blank(_record(call))
-    _add_presigned(fields, call, recording_url_validity)
+    _add_presigned(fields, sign)
     if with_legs:
         legs = _legs(call, first=1 if not as_json else "1")
         fields["Details"] = {
@@ -49,9 +49,11 @@ def details(
     return _body({"Call": fields}, as_json=as_json)
 
 
-def bulk(page: Page, query: Query, *, account_sid: str, as_json: bool) -> str:
+def bulk(page: Page, query: Query, *, account_sid: str, sign: Sign | None, as_json: bool) -> str:
     """Answer a bulk request."""
-    records: list[Value] = [_bulk_record(call, query, as_json=as_json) for call in page.calls]
+    records: list[Value] = [
+        _bulk_record(call, query, sign=sign, as_json=as_json) for call in page.calls
+    ]
     metadata = _metadata(page, query, account_sid=account_sid, as_json=as_json)
     if as_json:
         return json.dumps({"Metadata": metadata, "Calls": records})
@@ -108,14 +110,14 @@ def _blank(fields: Fields) -> Fields:
     return {name: "" if value is None else value for name, value in fields.items()}
 
 
-def _bulk_record(call: Call, query: Query, *, as_json: bool) -> Fields:
+def _bulk_record(call: Call, query: Query, *, sign: Sign | None, as_json: bool) -> Fields:
     fields: Fields = {}
     for name, value in _blank(_record(call)).items():
         if name == "PhoneNumberSid":  # the table has PhoneNumber, the samples lack it
             fields["PhoneNumber"] = e164(call.phone_number)
         fields[name] = value
     fields["To"], fields["From"] = e164(call.to), e164(call.from_)
-    _add_presigned(fields, call, query.recording_url_validity)
+    _add_presigned(fields, sign)
     if query.details:
         fields["Details"] = _bulk_details(call, as_json=as_json)
     return fields
@@ -146,13 +148,10 @@ def _leg_statuses(call: Call) -> Fields:
     }
 
 
-def _add_presigned(fields: Fields, call: Call, minutes: int | None) -> None:
-    if minutes is None:
-        return
-    url = fields["RecordingUrl"]
-    signature = sha256(f"{call.sid},{minutes}".encode()).hexdigest()
-    query = f"?X-Amz-Expires={minutes * 60}&X-Amz-Signature={signature}"
-    fields["PreSignedRecordingUrl"] = f"{url}{query}" if url else ""
+def _add_presigned(fields: Fields, sign: Sign | None) -> None:
+    if sign is not None:
+        url = fields["RecordingUrl"]
+        fields["PreSignedRecordingUrl"] = sign(url) if isinstance(url, str) and url else ""
 
 
 def _metadata(page: Page, query: Query, *, account_sid: str, as_json: bool) -> Fields:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from urllib.parse import urlencode
 
 import attrs
 
 from .answers import Fields, Value, wall_clock
 from .calls import Call, Callback, Event, Leg
 from .checks import Pairs
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
 
 # The page's JSON sample is in this order, its form sample in another.
 _JSON_ORDER = (
@@ -26,23 +31,51 @@ _FORM_ORDER = (
 
 @attrs.frozen(kw_only=True)
 class Letter:
-    """One StatusCallback, ready to be posted."""
+    """One StatusCallback, not yet encoded."""
 
     url: str
+    call_sid: str
+    event: Event
     content_type: str  # the media type alone
-    header: str  # the Content-Type header, with its boundary
-    fields: Pairs
+    fields: Fields
+
+
+@attrs.frozen(kw_only=True)
+class Payload:
+    """The body of a StatusCallback as it is posted, and its Content-Type header."""
+
     body: bytes
+    content_type: str  # with its boundary, if it has one
 
 
 def letter(call: Call, callback: Callback, event: Event) -> Letter | None:
     """Write the StatusCallback of an event; None if nobody asked for it."""
     if not callback.events:
-        return _sealed(callback, _short(call)) if event == "terminal" else None
-    if event not in callback.events:
+        if event != "terminal":
+            return None
+        fields = _short(call)
+    elif event in callback.events:
+        fields = _long(call, event)
+    else:
         return None
-    as_json = callback.content_type == "application/json"
-    return _sealed(callback, _long(call, event, as_json=as_json))
+    return Letter(
+        url=callback.url,
+        call_sid=call.sid,
+        event=event,
+        content_type=callback.content_type,
+        fields=fields,
+    )
+
+
+def encode(fields: Fields, content_type: str) -> Payload:
+    """Encode a StatusCallback's fields: as JSON, multipart or urlencoded."""
+    if content_type == JSON:
+        return Payload(body=json.dumps(_in_order(fields, as_json=True)).encode(), content_type=JSON)
+    pairs = flattened(_in_order(fields, as_json=False))
+    if content_type == URLENCODED:
+        return Payload(body=urlencode(pairs).encode(), content_type=URLENCODED)
+    boundary, body = multipart(pairs)
+    return Payload(body=body, content_type=f"{MULTIPART}; boundary={boundary}")
 
 
 def flattened(fields: Fields) -> Pairs:
@@ -64,20 +97,22 @@ def multipart(pairs: Pairs) -> tuple[str, bytes]:
     return boundary, f"{''.join(parts)}--{boundary}--\r\n".encode()
 
 
-def _sealed(callback: Callback, fields: Fields) -> Letter:
-    pairs = flattened(fields)
-    if callback.content_type == "application/json":
-        header, body = callback.content_type, json.dumps(fields).encode()
-    else:
-        boundary, body = multipart(pairs)
-        header = f"{callback.content_type}; boundary={boundary}"
-    return Letter(
-        url=callback.url,
-        content_type=callback.content_type,
-        header=header,
-        fields=pairs,
-        body=body,
-    )
+def _in_order(fields: Fields, *, as_json: bool) -> Fields:
+    """Put fields into the order of the page's samples; what is not on the page comes last."""
+    if "EventType" not in fields:
+        return fields
+    order = _JSON_ORDER if as_json else _FORM_ORDER
+    ordered = {name: fields[name] for name in order if name in fields}
+    legs = ordered.get("Legs")
+    if isinstance(legs, list) and not as_json:
+        ordered["Legs"] = [_leg_as_form(leg) for leg in legs]
+    return ordered | {name: fields[name] for name in fields if name not in ordered}
+
+
+def _leg_as_form(leg: Value) -> Value:
+    if not isinstance(leg, dict) or "Status" not in leg:
+        return leg
+    return {"Status": leg["Status"]} | leg
 
 
 def _short(call: Call) -> Fields:
@@ -88,8 +123,7 @@ def _short(call: Call) -> Fields:
     return fields
 
 
-def _long(call: Call, event: Event, *, as_json: bool) -> Fields:
-    legs: list[Value] = [_leg(leg, as_json=as_json) for leg in call.legs]
+def _long(call: Call, event: Event) -> Fields:
     fields: Fields = {
         "CallSid": call.sid,
         "EventType": event,
@@ -104,19 +138,16 @@ def _long(call: Call, event: Event, *, as_json: bool) -> Fields:
         "Direction": call.direction,
         "RecordingUrl": call.recording_url,
         "ConversationDuration": call.conversation_duration,
-        "Legs": legs,
+        "Legs": [_leg(leg) for leg in call.legs],
     }
     custom = call.order.custom_field if call.order else None
     if custom is not None and event == "terminal":  # the page: "only via 'terminal'"
         fields["CustomField"] = custom
-    order = _JSON_ORDER if as_json else _FORM_ORDER
-    return {name: fields[name] for name in order if name in fields}
+    return fields
 
 
-def _leg(leg: Leg, *, as_json: bool) -> Fields:
-    status: Fields = {"Status": leg.status}
-    duration: Fields = {"OnCallDuration": leg.on_call_duration}
-    return duration | status if as_json else status | duration
+def _leg(leg: Leg) -> Fields:
+    return {"OnCallDuration": leg.on_call_duration, "Status": leg.status}
 
 
 def _spread(name: str, value: Value) -> Pairs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import inf, isinf
 from typing import Literal
 
 import attrs
@@ -29,7 +30,8 @@ class Script:
 
     ending: Ending = "answered"
     rings: float = 4.0  # seconds until it answers, or gives its signal
-    talks: float = 30.0  # seconds until it hangs up, if it answered
+    talks: float = 30.0  # seconds until it hangs up, if it answered; inf: never by itself
+    waits: float = inf  # seconds that it bears the other's ringing, if it was called first
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +75,7 @@ class Call:
     from_: str
     to: str
     phone_number: str
-    status: str = "in-progress"
+    status: str = "queued"
     direction: str = "outbound-api"
     date_created: datetime
     date_updated: datetime
@@ -102,6 +104,7 @@ class Stage:
     act: Act
     leg: int = 0
     status: str = "completed"  # of the call, where it ends
+    leg_status: str | None = None  # of a leg that did not answer, if it is another
 
     @property
     def event(self) -> Event | None:
@@ -112,7 +115,7 @@ class Stage:
 
 
 def placed(order: Order, *, sid: str, account_sid: str, at: datetime) -> Call:
-    """Begin a call: what connect answers with."""
+    """Begin a call: it waits in line."""
     first = Leg(status="queued")
     return Call(
         sid=sid,
@@ -130,40 +133,53 @@ def placed(order: Order, *, sid: str, account_sid: str, at: datetime) -> Call:
 
 
 def plan(order: Order, scripts: Sequence[Script]) -> list[Stage]:
-    """Lay out a call's whole life, given how each of its numbers behaves."""
+    """Lay out a call's whole life, given how each of its numbers behaves.
+
+    A call that nobody ends has no end here either.
+    """
     patience = order.time_out or _PATIENCE
     stages: list[Stage] = []
     after = _SET_UP
+    waits = inf
     for leg, script in enumerate(scripts):
         stages.append(Stage(after, "ring", leg))
         signal, rung = _reaction(script, patience)
+        if waits < rung:  # the first hangs up while the second rings
+            gone = Stage(after + waits, "end", leg, "no-answer", leg_status="canceled")
+            return _closed(stages, gone)
         after += rung
         if signal != "answered":
             return _closed(stages, Stage(after, "end", leg, signal))
         stages.append(Stage(after, "answer", leg))
         after += _BRIDGE
-    talk = min(scripts[-1].talks, order.time_limit or scripts[-1].talks)
+        waits = script.waits
+    talk = min(scripts[-1].talks, order.time_limit or inf)
+    if isinf(talk):
+        return stages
     return _closed(stages, Stage(after - _BRIDGE + talk, "end", len(scripts) - 1))
 
 
-def step(call: Call, stage: Stage, *, at: datetime) -> Call:
-    """Give the call as it is after this stage."""
+def step(call: Call, stage: Stage, *, at: datetime, recordings: str = "") -> Call:
+    """Give the call as it is after this stage; `recordings` is where those are found."""
     match stage.act:
         case "ring":
-            return _with_leg(call, stage.leg, status="ringing")
+            ringing = _with_leg(call, stage.leg, status="ringing")
+            return ringing if stage.leg else attrs.evolve(ringing, status="ringing")
         case "answer":
             answered = _with_leg(call, stage.leg, status="in-progress", answered_at=at)
-            return attrs.evolve(answered, answered_by="human", date_updated=at)
+            return attrs.evolve(
+                answered, status="in-progress", answered_by="human", date_updated=at
+            )
         case "end":
-            return _ended(call, stage, at=at)
+            return _ended(call, stage, at=at, recordings=recordings)
         case "settle":
             return _settled(call, at=at)
 
 
 def ready_made(
-    call: Call, *, duration: int, talked: int, price: Decimal | None, recorded: bool
+    call: Call, *, duration: int, talked: int, price: Decimal | None, recordings: str | None
 ) -> Call:
-    """Bring a call that has begun to its settled end at once."""
+    """Bring a call that has begun to its settled end at once; None for `recordings`: no such."""
     end = call.start_time + timedelta(seconds=duration)
     reached = call.status == "completed"
     first = Leg(status="completed", on_call_duration=min(duration, talked + 10))
@@ -176,16 +192,14 @@ def ready_made(
         duration=duration,
         price=_price((first, second)) if price is None else price,
         answered_by="human",
-        recording_url=_recording_url(call) if recorded else None,
+        recording_url=None if recordings is None else _recording_url(call, recordings),
         conversation_duration=second.on_call_duration,
         settled=True,
     )
 
 
-def _recording_url(call: Call) -> str:
-    # Host and path as in the page's samples; nothing is there.
-    folder = "https://s3-ap-southeast-1.amazonaws.com/exotelrecordings"
-    return f"{folder}/{call.account_sid}/{call.sid}.mp3"
+def _recording_url(call: Call, recordings: str) -> str:
+    return f"{recordings}/{call.account_sid}/{call.sid}.mp3"  # the end is as the page shows it
 
 
 def _price(legs: Sequence[Leg]) -> Decimal | None:
@@ -210,8 +224,9 @@ def _with_leg(call: Call, index: int, *, status: str, answered_at: datetime | No
     return attrs.evolve(call, legs=tuple(legs))
 
 
-def _ended(call: Call, stage: Stage, *, at: datetime) -> Call:
-    legs = tuple(_leg_ended(leg, stage.status, at=at) for leg in call.legs)
+def _ended(call: Call, stage: Stage, *, at: datetime, recordings: str) -> Call:
+    status = stage.leg_status or stage.status
+    legs = tuple(_leg_ended(leg, status, at=at) for leg in call.legs)
     talked = len(legs) > 1 and stage.status == "completed"
     recorded = call.order is not None and call.order.record and stage.status == "completed"
     return attrs.evolve(
@@ -221,7 +236,7 @@ def _ended(call: Call, stage: Stage, *, at: datetime) -> Call:
         end_time=at,
         date_updated=at,
         conversation_duration=legs[-1].on_call_duration if talked else 0,
-        recording_url=_recording_url(call) if recorded else None,
+        recording_url=_recording_url(call, recordings) if recorded else None,
     )
 
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import hmac
-from base64 import b64decode
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import timedelta
 from functools import partial
 from random import Random
 from urllib.parse import unquote
 
 import attrs
 
-from . import answers, bulk, checks, numbers
+from . import answers, bulk, checks, numbers, recordings
+from .accounts import Account, credentials
 from .callbacks import Letter, letter
 from .calls import Call, Event, Order, Script, Stage, placed, plan, step
+from .catalogue import Reply
 from .checks import Pairs, RefusedError
 from .clock import VirtualClock
+from .faults import Fault, FaultBook
+from .journals import Journals, Received
+from .magic import BY_KEY, KYC, MagicNumber
 
-_MINUTE = 60.0
-
-
-@attrs.frozen(kw_only=True)
-class Account:
-    """Who may ask."""
-
-    sid: str
-    api_key: str
-    api_token: str = attrs.field(repr=False)
+_CALLED_US_LATELY = timedelta(days=183)  # who did may be called back in spite of DND
 
 
 @attrs.frozen(kw_only=True)
@@ -42,29 +36,45 @@ class Asked:
     authorization: str = attrs.field(repr=False)
     problem: RefusedError | None = None  # why the form could not be read
 
+    @property
+    def as_json(self) -> bool:
+        """Tell whether the answer shall be JSON."""
+        return self.raw_path.endswith(".json")
+
+    @property
+    def path(self) -> list[str]:
+        """Give the segments of the path, without what says the format."""
+        segments = self.raw_path.removesuffix(".json").strip("/").split("/")
+        return [unquote(segment) for segment in segments]
+
+    @property
+    def kind(self) -> str:
+        """Name what is asked, as faults do."""
+        match (self.method, *self.path):
+            case ("POST", "v1", "Accounts", _, "Calls", "connect"):
+                return "connect"
+            case (_, "v1", "Accounts", _, "Calls"):
+                return "bulk"
+            case (_, "v1", "Accounts", _, "Calls", _):
+                return "details"
+            case (_, "v1", "Accounts", _, "Numbers", _):
+                return "number"
+            case (_, recordings.PATH, *_):
+                return "recording"
+            case _:
+                return ""
+
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """An answer as it goes out over HTTP."""
+    """What a request brings about: its reply, and what is told before that."""
 
-    status: int
-    content_type: str
-    body: str
-
-
-@attrs.frozen(kw_only=True)
-class Received:
-    """One request that was made to the simulator."""
-
-    method: str
-    path: str
-    params: Pairs  # of query and form
-    at: datetime
-    status: int  # what it was answered with
+    reply: Reply
+    first: tuple[Letter, ...] = ()
 
 
 class Carrier:
-    """One account of Exotel's: its calls, its limit, and what it answers."""
+    """Exotel: its accounts, their calls, and what it answers."""
 
     def __init__(
         self,
@@ -72,109 +82,202 @@ class Carrier:
         send: Callable[[Letter], Awaitable[None]],
         *,
         chance: Random,
-        requests_per_minute: int | None,
+        faults: FaultBook,
+        journals: Journals,
+        keep: int | None,
     ) -> None:
+        self.accounts: dict[str, Account] = {}  # by Sid
         self.calls: dict[str, Call] = {}
-        self.scripts: dict[str, Script] = dict(numbers.SCRIPTS)
-        self.requests: list[Received] = []
-        self.account: Account = Account(
-            sid="simulated1", api_key=_hex(chance), api_token=_hex(chance)
-        )
+        self.scripts: dict[str, Script] = {}
+        self.recordings = ""  # where they are found
         self._clock = clock
         self._send = send
         self._chance = chance
-        self._limit = requests_per_minute
-        self._recent: deque[float] = deque()
+        self._faults = faults
+        self._journals = journals
+        self._keep = keep
+        self._by_key: dict[str, Account] = {}
+        self._settled: deque[str] = deque()
+        self._early: list[Letter] = []
 
-    def new_sid(self) -> str:
-        """Draw the next Sid."""
-        return _hex(self._chance)
+    def new_text(self) -> str:
+        """Draw the next Sid, key or token: 32 hex digits."""
+        return f"{self._chance.getrandbits(128):032x}"
+
+    def add_account(self, account: Account) -> None:
+        """Take in a customer."""
+        if account.sid in self.accounts or account.api_key in self._by_key:
+            raise ValueError(
+                f"there is an account {account.sid!r}, or one with its api_key, already"
+            )
+        self.accounts[account.sid] = account
+        self._by_key[account.api_key] = account
 
     def answer(self, asked: Asked) -> Answer:
         """Carry a request out, keep it in the journal, and say what came of it."""
-        path, as_json = _without_suffix(asked.raw_path)
-        try:
-            status, body = 200, self._carry_out(asked, path, as_json=as_json)
-        except RefusedError as refused:
-            status = refused.status
-            body = answers.refusal(status, refused.message, as_json=as_json)
-        self._note(asked, status)
-        kind = "application/json" if as_json else "application/xml"
-        return Answer(status=status, content_type=kind, body=body)
+        self._early = []
+        fault = self._faults.strike("answer", asked.kind) or self._fault_of_number(asked)
+        reply, refused = Reply(status=None), None
+        if fault is None or fault.carried_out:
+            in_other_format = fault is not None and fault.kind.spoil is None
+            as_json = asked.as_json is not in_other_format
+            try:
+                reply = self._carry_out(asked, as_json=as_json)
+            except RefusedError as error:
+                reply, refused = _refusal(error, as_json=as_json), error
+        if fault is not None:
+            reply = fault.spoil(reply)
+        self._note(asked, reply, fault, refused)
+        return Answer(reply=reply, first=tuple(self._early))
 
-    def _note(self, asked: Asked, status: int) -> None:
-        self.requests.append(
-            Received(
-                method=asked.method,
-                path=unquote(asked.raw_path),
-                params=asked.query + asked.form,
-                at=self._clock.now(),
-                status=status,
-            )
+    def put(self, call: Call) -> None:
+        """Put in a call that has settled."""
+        self.calls[call.sid] = call
+        self._forget_oldest(call.sid)
+
+    def _note(
+        self, asked: Asked, reply: Reply, fault: Fault | None, refused: RefusedError | None
+    ) -> None:
+        received = Received(
+            method=asked.method,
+            path=unquote(asked.raw_path),
+            params=asked.query + asked.form,
+            at=self._clock.now(),
+            status=reply.status,
+            fault=fault.name if fault else None,
         )
+        self._journals.received(received)
+        if refused is not None and refused.mistake:
+            self._journals.complain(received, refused.message)
 
-    def _carry_out(self, asked: Asked, path: Sequence[str], *, as_json: bool) -> str:
-        self._authenticate(asked.authorization)
-        self._count()
+    def _fault_of_number(self, asked: Asked) -> Fault | None:
+        if asked.kind == "connect":
+            for name, value in asked.form:
+                magic = _magic(value) if name in ("From", "To") else None
+                if magic and magic.fault:
+                    return self._faults.made(magic.fault)
+        return None
+
+    def _carry_out(self, asked: Asked, *, as_json: bool) -> Reply:
+        if asked.kind == "recording":
+            return self._recording(asked)
+        account = self._authenticate(asked.authorization)
+        account.count(self._clock.monotonic())
         if asked.problem is not None:
             raise asked.problem
-        match (asked.method, *path):
-            case (method, "v1", "Accounts", sid, *rest) if sid == self.account.sid:
-                return self._route(method, rest, asked, as_json=as_json)
+        match (asked.method, *asked.path):
+            case (method, "v1", "Accounts", sid, *rest) if sid == account.sid:
+                body = self._route(account, method, rest, asked, as_json=as_json)
+                return _said(200, body, as_json=as_json)
             case _:
-                raise RefusedError(404, "The requested resource was not found")
+                raise _nowhere()
 
-    def _route(self, method: str, rest: list[str], asked: Asked, *, as_json: bool) -> str:
+    def _route(
+        self, account: Account, method: str, rest: list[str], asked: Asked, *, as_json: bool
+    ) -> str:
         match (method, *rest):
             case ("POST", "Calls", "connect"):
-                return self._connect(asked.form, as_json=as_json)
+                return self._connect(account, asked.form, as_json=as_json)
             case ("GET", "Calls"):
-                return self._bulk(asked.query, as_json=as_json)
+                return self._bulk(account, asked.query, as_json=as_json)
             case ("GET", "Calls", sid) if sid != "connect":
-                return self._details(sid, asked.query, as_json=as_json)
+                return self._details(account, sid, asked.query, as_json=as_json)
             case ("GET", "Numbers", number):
                 return self._number(number, as_json=as_json)
             case (_, "Calls") | (_, "Calls", _) | (_, "Numbers", _):
-                raise RefusedError(405, f"Method {method} is not allowed here")
+                raise RefusedError(405, f"Method {method} is not allowed here", mistake=True)
             case _:
-                raise RefusedError(404, "The requested resource was not found")
+                raise _nowhere()
 
-    def _authenticate(self, authorization: str) -> None:
-        wanted = f"{self.account.api_key}:{self.account.api_token}"
-        if not hmac.compare_digest(_credentials(authorization), wanted.encode()):
+    def _authenticate(self, authorization: str) -> Account:
+        api_key = credentials(authorization).partition(b":")[0].decode("utf-8", "replace")
+        account = self._by_key.get(api_key)
+        if account is None or not account.admits(authorization):
             raise RefusedError(401, "Authentication failed")
+        return account
 
-    def _count(self) -> None:
-        if self._limit is None:
-            return
-        now = self._clock.monotonic()
-        while self._recent and self._recent[0] <= now - _MINUTE:
-            self._recent.popleft()
-        if len(self._recent) >= self._limit:
-            raise RefusedError(429, f"Too many requests: {self._limit} a minute are allowed")
-        self._recent.append(now)
-
-    def _connect(self, form: Pairs, *, as_json: bool) -> str:
-        order = checks.connect(form, account_sid=self.account.sid)
-        for number in (order.to, order.from_):
-            if number is not None and numbers.key(number) in numbers.BLOCKED:
-                raise RefusedError(403, f"Calls to ({number}) are blocked by TRAI NDNC rules")
-        at = self._clock.now().replace(microsecond=0)
-        call = placed(order, sid=self.new_sid(), account_sid=self.account.sid, at=at)
+    def _connect(self, account: Account, form: Pairs, *, as_json: bool) -> str:
+        order = checks.connect(form, account_sid=account.sid)
+        account.check_caller_id(order.caller_id)
+        self._check_consent(account, order)
+        begun = self._clock.monotonic()
+        at = self._clock.at(begun).replace(microsecond=0)
+        call = placed(order, sid=self.new_text(), account_sid=account.sid, at=at)
         self.calls[call.sid] = call
-        for stage in plan(order, self._cast(order)):
-            self._clock.call_later(stage.after, partial(self._reach, call.sid, stage))
+        stages = plan(order, self._cast(order))
+        for stage in stages[self._hurried(call, stages) :]:
+            self._clock.call_at(begun + stage.after, partial(self._reach, call.sid, stage))
         return answers.connect(call, as_json=as_json)
+
+    def _check_consent(self, account: Account, order: Order) -> None:
+        """Refuse what the regulator, Exotel or a magic number does not want to be dialled."""
+        if not account.kyc:
+            raise RefusedError(KYC.status, KYC.message)
+        for number in (order.to, order.from_):
+            magic = _magic(number) if number is not None else None
+            refusal = magic.refusal if magic else None
+            if refusal is None or number is None:
+                continue
+            if not (refusal.lifted_by_whitelist and self._may_call(account, number)):
+                raise RefusedError(refusal.status, refusal.message.format(number=number))
+
+    def _may_call(self, account: Account, number: str) -> bool:
+        key, since = numbers.key(number), self._clock.now() - _CALLED_US_LATELY
+        return key in account.whitelist or any(
+            call.direction == "inbound"
+            and call.account_sid == account.sid
+            and numbers.key(call.from_) == key
+            and call.date_created >= since
+            for call in self.calls.values()
+        )
 
     def _cast(self, order: Order) -> list[Script]:
         called = [order.from_] if order.to is None else [order.from_, order.to]
-        return [self.scripts.get(numbers.key(number), Script()) for number in called]
+        return [self._script(number) for number in called]
+
+    def _script(self, number: str) -> Script:
+        magic = _magic(number)
+        usual = magic.script if magic and magic.script else Script()
+        return self.scripts.get(numbers.key(number), usual)
+
+    def _hurried(self, call: Call, stages: Sequence[Stage]) -> int:
+        """Where a fault says so, live up to a StatusCallback at once: it overtakes the answer.
+
+        Returns how many stages have passed then.
+        """
+        callback = call.order.callback if call.order else None
+        if callback is None or not self._faults.may_strike("early"):
+            return 0
+        told: list[Letter] = []
+        for passed, stage in enumerate(stages, start=1):
+            call = self._stepped(call, stage)
+            written = letter(call, callback, stage.event) if stage.event else None
+            if written is not None:
+                told.append(written)
+                if self._faults.strike("early", written.event):
+                    self.calls[call.sid] = call
+                    self._early = told
+                    return passed
+        return 0
 
     async def _reach(self, sid: str, stage: Stage) -> None:
-        at = self._clock.now().replace(microsecond=0)
-        call = self.calls[sid] = step(self.calls[sid], stage, at=at)
+        call = self.calls[sid] = self._stepped(self.calls[sid], stage)
+        if stage.act == "settle":
+            self._forget_oldest(sid)
         if stage.event is not None:
             await self._tell(call, stage.event)
+
+    def _stepped(self, call: Call, stage: Stage) -> Call:
+        at = self._clock.now().replace(microsecond=0)
+        return step(call, stage, at=at, recordings=self.recordings)
+
+    def _forget_oldest(self, sid: str) -> None:
+        """Note a call that has settled, and let those go that are more than may be kept."""
+        if self._keep is None:
+            return
+        self._settled.append(sid)
+        while len(self._settled) > self._keep:
+            self.calls.pop(self._settled.popleft(), None)
 
     async def _tell(self, call: Call, event: Event) -> None:
         callback = call.order.callback if call.order else None
@@ -182,22 +285,29 @@ class Carrier:
         if written is not None:
             await self._send(written)
 
-    def _bulk(self, query: Pairs, *, as_json: bool) -> str:
+    def _bulk(self, account: Account, query: Pairs, *, as_json: bool) -> str:
         wanted = bulk.parse(query, now=self._clock.now())
-        page = bulk.page(self.calls.values(), wanted)
-        return answers.bulk(page, wanted, account_sid=self.account.sid, as_json=as_json)
+        own = [call for call in self.calls.values() if call.account_sid == account.sid]
+        sign = self._sign(account, wanted.recording_url_validity)
+        return answers.bulk(
+            bulk.page(own, wanted), wanted, account_sid=account.sid, sign=sign, as_json=as_json
+        )
 
-    def _details(self, sid: str, query: Pairs, *, as_json: bool) -> str:
+    def _details(self, account: Account, sid: str, query: Pairs, *, as_json: bool) -> str:
         params = checks.once(query)
         with_legs = checks.flag(params, "details")
         validity = checks.whole(params, "RecordingUrlValidity", least=5, most=60)
-        if sid not in self.calls:
+        call = self.calls.get(sid)
+        if call is None or call.account_sid != account.sid:
             raise RefusedError(404, "No matching results")
-        return answers.details(
-            self.calls[sid],
-            with_legs=with_legs,
-            recording_url_validity=validity,
-            as_json=as_json,
+        sign = self._sign(account, validity)
+        return answers.details(call, with_legs=with_legs, sign=sign, as_json=as_json)
+
+    def _sign(self, account: Account, minutes: int | None) -> answers.Sign | None:
+        if minutes is None:
+            return None
+        return lambda url: recordings.presigned(
+            url, minutes=minutes, at=self._clock.now(), secret=account.api_token
         )
 
     def _number(self, number: str, *, as_json: bool) -> str:
@@ -205,21 +315,45 @@ class Carrier:
             raise checks.bad(f"Invalid number {number!r}: must be a phone number")
         return answers.number(numbers.metadata(number), as_json=as_json)
 
+    def _recording(self, asked: Asked) -> Reply:
+        """Answer with a recording: to its account, or to whom a URL was signed for."""
+        match (asked.method, *asked.path):
+            case ("GET" | "HEAD", _, account_sid, name) if account_sid in self.accounts:
+                account = self.accounts[account_sid]
+            case _:
+                raise _nowhere()
+        signed = recordings.is_presigned(
+            unquote(asked.raw_path),
+            dict(asked.query),
+            now=self._clock.now(),
+            secret=account.api_token,
+        )
+        if not signed and not account.admits(asked.authorization):
+            raise RefusedError(401, "Authentication failed")
+        call = self.calls.get(name.removesuffix(".mp3"))
+        recorded = call is not None and call.account_sid == account_sid and call.recording_url
+        if call is None or not recorded or not call.settled:
+            raise RefusedError(404, "No matching results")
+        sound = recordings.silence(call.conversation_duration)
+        return Reply(status=200, content_type="audio/mpeg", body=sound)
 
-def _without_suffix(raw_path: str) -> tuple[list[str], bool]:
-    """Split a path; tell whether it ends in .json, which is not part of it."""
-    as_json = raw_path.endswith(".json")
-    segments = raw_path.removesuffix(".json").strip("/").split("/")
-    return [unquote(segment) for segment in segments], as_json
+
+def _said(status: int, body: str, *, as_json: bool) -> Reply:
+    kind = "application/json" if as_json else "application/xml"
+    return Reply(status=status, content_type=kind, body=body.encode())
 
 
-def _credentials(authorization: str) -> bytes:
-    scheme, _, encoded = authorization.partition(" ")
-    try:
-        return b64decode(encoded, validate=True) if scheme.lower() == "basic" else b""
-    except ValueError:
-        return b""
+def _refusal(refused: RefusedError, *, as_json: bool) -> Reply:
+    body = answers.refusal(refused.status, refused.message, as_json=as_json)
+    reply = _said(refused.status, body, as_json=as_json)
+    if refused.status != 401:
+        return reply
+    return attrs.evolve(reply, headers={"WWW-Authenticate": 'Basic realm="Exotel"'})
 
 
-def _hex(chance: Random) -> str:
-    return f"{chance.getrandbits(128):032x}"
+def _nowhere() -> RefusedError:
+    return RefusedError(404, "The requested resource was not found", mistake=True)
+
+
+def _magic(number: str) -> MagicNumber | None:
+    return BY_KEY.get(numbers.key(number.strip()))

@@ -27,17 +27,21 @@ _URLS = ("WaitUrl", "StartPlaybackValue", "StatusCallback")
 
 
 class RefusedError(Exception):
-    """What Exotel answers with a `RestException`."""
+    """What Exotel answers with a `RestException`.
 
-    def __init__(self, status: int, message: str) -> None:
+    `mistake`: the request is one that the page does not allow, whoever makes it.
+    """
+
+    def __init__(self, status: int, message: str, *, mistake: bool = False) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
+        self.mistake = mistake
 
 
 def bad(message: str) -> RefusedError:
     """Make the refusal of a wrong parameter."""
-    return RefusedError(400, message)
+    return RefusedError(400, message, mistake=True)
 
 
 def once(pairs: Pairs) -> dict[str, str]:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from threading import Lock
+from weakref import WeakSet
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 Action = Callable[[], Awaitable[None]]
 
 # Turns of the event loop that a woken coroutine gets before time moves on: enough for
-# one HTTP exchange on loopback, which needs about a dozen.
-_TURNS = 60
+# one HTTP exchange on loopback, which needs about a dozen. Where several loops have a
+# part in it, each gets its turns in rounds, so that they can talk to each other.
+_ROUNDS, _TURNS = 6, 10
+_PATIENCE = 1.0  # seconds of real time that another loop has for its turns
 
 
-async def settle() -> None:
-    """Let everything that can run without time passing run."""
+async def _turn() -> None:
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
 class VirtualClock:
-    """Time that stands still until somebody calls `advance`.
+    """Time that stands still until somebody calls `advance`, or that runs at its own `speed`.
 
-    A `sleep` waits for as long as nobody does. Instants are kept in whole
-    microseconds, so that ten times a tenth of a second is a second.
+    A `sleep` may be awaited in any event loop; it waits for as long as time does not pass.
+    Instants are kept in whole microseconds, so that ten times a tenth of a second is a second.
     """
 
     def __init__(self, start: datetime) -> None:
@@ -38,34 +43,61 @@ class VirtualClock:
         self._order = itertools.count()
         self._due: list[tuple[int, int]] = []
         self._actions: dict[int, Action] = {}
+        self._guard = Lock()
         self._advancing = False
+        self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()  # in which somebody slept
+        self._listeners: set[Callable[[], None]] = set()
+        self._run: _Run | None = None
 
     @property
     def pending(self) -> int:
         """How many things still wait for their time."""
         return len(self._actions)
 
+    @property
+    def running(self) -> bool:
+        """Whether time passes by itself."""
+        return self._run is not None
+
     def now(self) -> datetime:
         """Tell the date and time, aware, in Indian time."""
-        return self._start + timedelta(microseconds=self._elapsed)
+        return self.at(self.monotonic())
+
+    def at(self, instant: float) -> datetime:
+        """Tell the date and time of a monotonic reading."""
+        return self._start + timedelta(microseconds=_microseconds(instant))
 
     def monotonic(self) -> float:
         """Tell the seconds since the clock was made."""
-        return self._elapsed / 1_000_000
+        return self._reading() / 1_000_000
+
+    def _reading(self) -> int:
+        # While things happen it is the instant at which they were due, be they late or not.
+        if self._run is None or self._advancing:
+            return self._elapsed
+        return max(self._elapsed, self._run.reading())
 
     async def sleep(self, seconds: float) -> None:
         """Wait until `seconds` of virtual time have passed; may be cancelled."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
 
-        async def wake() -> None:
+        def finish() -> None:
             if not woken.done():
                 woken.set_result(None)
-            await settle()
 
+        async def wake() -> None:
+            with suppress(RuntimeError):  # its loop was closed meanwhile
+                loop.call_soon_threadsafe(finish)
+            await self.settle()
+
+        with self._guard:
+            self._loops.add(loop)
         ticket = self.call_later(seconds, wake)
+        self._tell_listeners()
         try:
             await woken
         finally:
@@ -73,16 +105,27 @@ class VirtualClock:
 
     def call_later(self, seconds: float, action: Action) -> int:
         """Have `action` awaited when `seconds` have passed; the ticket can cancel it."""
-        ticket = next(self._order)
-        self._actions[ticket] = action
-        heapq.heappush(self._due, (self._elapsed + max(1, _microseconds(seconds)), ticket))
+        return self.call_at(self.monotonic() + seconds, action)
+
+    def call_at(self, instant: float, action: Action) -> int:
+        """Have `action` awaited when the monotonic reading is `instant`, or next if it was."""
+        due = max(self._elapsed + 1, _microseconds(instant))
+        with self._guard:
+            ticket = next(self._order)
+            self._actions[ticket] = action
+            heapq.heappush(self._due, (due, ticket))
+        if self._run is not None:
+            self._run.hurry()
         return ticket
 
     def cancel(self, ticket: int) -> None:
         """Forget what `call_later` gave this ticket for; harmless when it has happened."""
-        if self._actions.pop(ticket, None) is not None:
-            self._due = [entry for entry in self._due if entry[1] != ticket]
-            heapq.heapify(self._due)
+        with self._guard:
+            if self._actions.pop(ticket, None) is None:
+                return
+            if len(self._due) > 2 * len(self._actions) + 64:  # clear out what was cancelled
+                self._due = [entry for entry in self._due if entry[1] in self._actions]
+                heapq.heapify(self._due)
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: what falls due happens in order, each before the next.
@@ -93,20 +136,124 @@ class VirtualClock:
             raise ValueError(f"time does not run backwards: seconds={seconds}")
         if self._advancing:
             raise RuntimeError("the clock is being advanced already; await that first")
+        await self._run_until(self._reading() + _microseconds(seconds))
+        if self._run is not None:
+            self._run.shift(to=self._elapsed)
+
+    async def run(self, speed: float) -> None:
+        """Let time pass by itself, `speed` times faster than outside, until cancelled."""
+        self._run = _Run(self._elapsed, speed)
+        try:
+            while True:
+                if not self._advancing:
+                    await self._run_until(self._run.reading())
+                await self._run.rest(until=self._next_due())
+        finally:
+            self._elapsed, self._run = self._reading(), None
+
+    async def settle(self) -> None:
+        """Let everything that can run without time passing run, in all loops that take part."""
+        if self._run is not None:
+            return  # who runs by a running clock has as much time as it gives
+        here = asyncio.get_running_loop()
+        with self._guard:
+            others = [loop for loop in self._loops if loop is not here and loop.is_running()]
+        for _ in range(_ROUNDS):
+            await _turn()
+            for loop in list(others):
+                if not await _turn_in(loop):
+                    others.remove(loop)
+
+    def listen(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Have `told` called whenever somebody begins to sleep; returns what ends that."""
+        self._listeners.add(told)
+        return lambda: self._listeners.discard(told)
+
+    def _tell_listeners(self) -> None:
+        for told in list(self._listeners):
+            told()
+
+    def _next_due(self) -> int | None:
+        with self._guard:
+            self._drop_cancelled()
+            return self._due[0][0] if self._due else None
+
+    def _drop_cancelled(self) -> None:
+        while self._due and self._due[0][1] not in self._actions:
+            heapq.heappop(self._due)
+
+    async def _run_until(self, target: int) -> None:
         self._advancing = True
         try:
-            await self._run_until(self._elapsed + _microseconds(seconds))
+            await self.settle()  # who was just started gets to its sleep
+            while (taken := self._take(until=target)) is not None:
+                due, action = taken
+                self._elapsed = max(self._elapsed, due)
+                await action()
+            self._elapsed = max(self._elapsed, target)
         finally:
             self._advancing = False
 
-    async def _run_until(self, target: int) -> None:
-        await settle()  # who was just started gets to its sleep
-        while self._due and self._due[0][0] <= target:
+    def _take(self, *, until: int) -> tuple[int, Action] | None:
+        with self._guard:
+            self._drop_cancelled()
+            if not self._due or self._due[0][0] > until:
+                return None
             due, ticket = heapq.heappop(self._due)
-            action = self._actions.pop(ticket)
-            self._elapsed = due
-            await action()
-        self._elapsed = target
+            return due, self._actions.pop(ticket)
+
+
+class _Run:
+    """Time that passes by itself, as a multiple of the time outside."""
+
+    def __init__(self, elapsed: int, speed: float) -> None:
+        self._speed = speed
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self.shift(to=elapsed)
+
+    def shift(self, *, to: int) -> None:
+        """Go on from another reading."""
+        self._began, self._base = time.monotonic(), to
+        self.hurry()
+
+    def reading(self) -> int:
+        """Tell the microseconds that have passed."""
+        return self._base + _microseconds((time.monotonic() - self._began) * self._speed)
+
+    def hurry(self) -> None:
+        """End the rest: something may be due earlier than was thought."""
+        with suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def rest(self, *, until: int | None) -> None:
+        """Wait until something is due, or there is news."""
+        wait = None
+        if until is not None:
+            wait = max(0.0, (until - self.reading()) / 1_000_000 / self._speed)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._news.wait()
+        self._news.clear()
+
+
+async def _turn_in(loop: asyncio.AbstractEventLoop) -> bool:
+    """Give another thread's loop its turns; False if it does not take them."""
+    turn = _turn()
+    try:
+        taken = asyncio.run_coroutine_threadsafe(turn, loop)
+    except RuntimeError:  # closed
+        turn.close()
+        return False
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(taken), _PATIENCE)
+    except (TimeoutError, asyncio.CancelledError):
+        taken.cancel()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return False
+    return True
 
 
 def _microseconds(seconds: float) -> int:

@@ -1,16 +1,4 @@
-"""Says who is behind a telephone number, and how it is spelled.
-
-Numbers that behave in a known way end in the code that telephones use for it
-(SIP's), after `+91 00000 00`, where no Indian subscriber can be:
-
-    +910000000200   answers
-    +910000000403   is on the DND list: connect is refused
-    +910000000404   cannot be reached: failed
-    +910000000480   does not answer
-    +910000000486   is busy
-
-Every other number answers.
-"""
+"""Says how telephone numbers are spelled, and what is known about each."""
 
 from __future__ import annotations
 
@@ -21,22 +9,10 @@ from types import MappingProxyType
 
 import attrs
 
-from .calls import Script
-
 # The page prints its numbers with some digits as X.
 _DIGITS = "[0-9Xx]"
 _NUMBER = re.compile(rf"\+?{_DIGITS}{{5,15}}|sips?:\S+")
 _INDIAN = re.compile(rf"(?:\+91|91|0)?({_DIGITS}{{10}})")
-
-SCRIPTS: Mapping[str, Script] = MappingProxyType(
-    {
-        "0000000200": Script(),
-        "0000000404": Script(ending="failed"),
-        "0000000480": Script(ending="no-answer"),
-        "0000000486": Script(ending="busy"),
-    }
-)
-BLOCKED = frozenset({"0000000403"})
 
 CIRCLES: Mapping[str, str] = MappingProxyType(
     {

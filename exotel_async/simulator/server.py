@@ -1,26 +1,31 @@
-"""Says how Exotel is reached over HTTP, and how a test steers it."""
+"""Says how a test steers Exotel, and how it is found over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from types import MappingProxyType
 from typing import Self, TypedDict
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
-from . import numbers
+from . import control, numbers, recordings, wiring
+from .accounts import Account
 from .calls import FINISHED, Call, Ending, Script, ready_made
-from .carrier import Asked, Carrier, Received
-from .checks import Pairs, RefusedError, bad
+from .carrier import Carrier
+from .catalogue import FAULTS
 from .clock import IST, VirtualClock
 from .delivery import Courier, Delivered
+from .faults import Fault, FaultBook
+from .journals import Complaint, Journals, Received, Watch
+from .listening import HOST, Listener
+from .magic import MAGIC_NUMBERS
 
-HOST = "127.0.0.1"
 START = datetime(2026, 11, 2, 10, 0, tzinfo=IST)
 
 
@@ -47,8 +52,13 @@ class Simulator:
     until somebody calls it. The same seed and the same requests give the same Sids
     and the same journals. State and journals live on after the end, for assertions.
 
-    `requests_per_minute`: None for no limit. `start`: what the clock shows at first.
-    `allow_remote_callbacks`: deliver StatusCallbacks to other machines too.
+    - `requests_per_minute`: None for no limit.
+    - `start`: what the clock shows at first.
+    - `speed`: let time pass by itself, so many times faster than outside.
+    - `keep`: how many entries of each journal, and how many settled calls, are kept; None: all.
+    - `exophones`: which CallerIds there are; none given: any number will do.
+    - `allow_remote_callbacks`: deliver StatusCallbacks to other machines too.
+    - `watch`: is called with each `Received` and each `Delivered` as it happens.
     """
 
     def __init__(
@@ -58,58 +68,75 @@ class Simulator:
         requests_per_minute: int | None = 200,
         port: int = 0,
         start: datetime = START,
+        speed: float | None = None,
+        keep: int | None = None,
+        exophones: Iterable[str] = (),
         allow_remote_callbacks: bool = False,
+        watch: Watch | None = None,
     ) -> None:
-        chance = Random(seed)  # noqa: S311 -- repeatable on purpose, guards nothing
-        self._port = port
-        self._address: tuple[str, int] | None = None
+        if speed is not None and not speed > 0:
+            raise ValueError(f"speed must be above 0, or None for time that stands still: {speed}")
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep must be 1 or more, or None for all: {keep}")
+        self._speed = speed
         self._life = AsyncExitStack()
+        self._closing = asyncio.Event()
+        self._is_open = False
         self._clock = VirtualClock(start)
-        self._courier = Courier(self._clock, allow_remote=allow_remote_callbacks)
+        # Repeatable on purpose, guards nothing; faults draw from a sequence of their own.
+        self._faults = FaultBook(Random(f"faults {seed}"))  # noqa: S311
+        self._journals = Journals(keep=keep, watch=watch)
+        self._courier = Courier(
+            self._clock,
+            self._faults,
+            self._journals.delivered,
+            allow_remote=allow_remote_callbacks,
+        )
         self._carrier = Carrier(
             self._clock,
             self._courier.send,
-            chance=chance,
-            requests_per_minute=requests_per_minute,
+            chance=Random(seed),  # noqa: S311
+            faults=self._faults,
+            journals=self._journals,
+            keep=keep,
+        )
+        self._listener = Listener(self._handle, self._faults, port=port)
+        self._account = self._new_account(
+            sid="simulated1", requests_per_minute=requests_per_minute, exophones=exophones
         )
 
     async def __aenter__(self) -> Self:
-        if self._address is not None:
+        if self._is_open:
             raise RuntimeError("this simulator is running already")
+        self._closing = asyncio.Event()
         async with AsyncExitStack() as life:
             await life.enter_async_context(self._courier)
-            runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
-            await runner.setup()
-            life.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, HOST, self._port).start()
-            self._address = (HOST, runner.addresses[0][1])
+            await life.enter_async_context(self._listener)
+            life.callback(self._closing.set)
+            if self._speed is not None:
+                running = asyncio.create_task(self._clock.run(self._speed))
+                life.push_async_callback(_ended, running)
+                await asyncio.sleep(0)
+            self._carrier.recordings = f"http://{HOST}:{self._listener.port}/{recordings.PATH}"
+            self._is_open = True
             self._life = life.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._address = None
+        self._is_open = False
         await self._life.aclose()
 
     @property
     def base_url(self) -> str:
         """Give the URL of the server, like `http://127.0.0.1:8900`."""
-        if self._address is None:
+        if not self._is_open:
             raise RuntimeError("the simulator is not running: use `async with Simulator() as sim`")
-        host, port = self._address
-        return f"http://{host}:{port}"
+        return f"http://{HOST}:{self._listener.port}"
 
     @property
     def settings(self) -> Settings:
         """Give what a client needs: `ExotelClient(**sim.settings)`."""
-        account = self._carrier.account
-        return Settings(
-            account_sid=account.sid,
-            api_key=account.api_key,
-            api_token=account.api_token,
-            base_url=self.base_url,
-            flow_base_url=self.base_url,
-            clock=self._clock,
-        )
+        return self._settings_of(self._account)
 
     @property
     def clock(self) -> VirtualClock:
@@ -119,25 +146,40 @@ class Simulator:
     @property
     def requests(self) -> Sequence[Received]:
         """List the requests received so far, oldest first."""
-        return self._carrier.requests
+        return self._journals.requests
 
     @property
     def callbacks(self) -> Sequence[Delivered]:
         """List the attempts to deliver StatusCallbacks so far, oldest first."""
-        return self._courier.journal
+        return self._journals.callbacks
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """List the requests so far that Exotel's page does not allow, and what it wants.
+
+        Clear the list when a test makes such requests on purpose.
+        """
+        return self._journals.complaints
 
     @property
     def calls(self) -> Mapping[str, Call]:
         """Give the calls as they stand now, by Sid."""
         return MappingProxyType(self._carrier.calls)
 
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """List the faults that are laid down now."""
+        return tuple(self._faults)
+
     async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
         """Let virtual time pass; all that falls due in it has happened when this returns.
 
-        StatusCallbacks are delivered one after the other, each to its answer. A handler
-        that waits for this clock meanwhile waits in vain, until Exotel's deadline of
-        15 (real) seconds.
+        StatusCallbacks are delivered one after the other, each to its answer. Only a receiver
+        that sleeps by this clock itself has time go on meanwhile, and 15 seconds of it.
         """
+        for amount in (seconds, minutes, hours):
+            if isinstance(amount, bool) or not isinstance(amount, int | float):
+                raise TypeError(f"time is advanced by numbers, not by {amount!r}")
         await self._clock.advance(seconds + 60 * minutes + 3600 * hours)
 
     def script(
@@ -153,19 +195,102 @@ class Simulator:
 
         `rings`: seconds until it answers or gives its signal; longer than the TimeOut
         (30 if none was sent) is "no-answer". `talks`: seconds from then until it hangs
-        up, if it is the last number of the call.
+        up, if it is the last number of the call; `math.inf`: never.
         """
-        if rings < 0 or talks < 0:
+        if not (rings >= 0 and talks >= 0):
             raise ValueError(f"rings ({rings}) and talks ({talks}) must not be below 0")
+        if ending not in ("answered", "busy", "no-answer", "failed"):
+            raise ValueError(f"ending must be answered, busy, no-answer or failed, not {ending!r}")
         script = Script(ending=ending, rings=rings, talks=talks)
         for number in (to, from_):
             if number is not None:
                 self._carrier.scripts[numbers.key(number)] = script
 
+    def fault(
+        self,
+        name: str,
+        *,
+        on: str | None = None,
+        times: int | None = 1,
+        probability: float = 1.0,
+        seconds: float | None = None,
+        carried_out: bool | None = None,
+    ) -> Fault:
+        """Have something go wrong: `sim.fault("hang", on="connect")`; `FAULTS` lists the names.
+
+        - `on`: what it strikes: "connect", "details", "bulk", "number" or "recording"; for
+          StatusCallbacks "answered" or "terminal". None: any.
+        - `times`: how often, until it is over; None: always.
+        - `probability`: of striking each time, drawn from the seed.
+        - `seconds`: where the fault has a duration.
+        - `carried_out`: whether what was asked for happens all the same, say the phones ring;
+          None: as `FAULTS` says.
+
+        Faults are asked in the order they were laid down: of those that strike an answer the
+        first does, those that strike a StatusCallback do so together. Raises ValueError.
+        """
+        fault = self._faults.add(
+            name,
+            on=on,
+            times=times,
+            probability=probability,
+            seconds=seconds,
+            carried_out=carried_out,
+        )
+        if fault.kind.place == "listening":
+            self._listener.refuse()
+            if seconds is not None:
+                self._clock.call_later(seconds, partial(self._admit_after, fault))
+        return fault
+
+    def clear_faults(self) -> None:
+        """Take all faults away: from now on all goes well."""
+        self._faults.clear()
+        if self._is_open:
+            self._listener.admit()
+
+    async def _admit_after(self, fault: Fault) -> None:
+        self._faults.discard(fault)
+        if self._is_open and not any(one.kind.place == "listening" for one in self._faults):
+            self._listener.admit()
+
+    def whitelist(self, number: str) -> None:
+        """Allow calls to a number that is on the do-not-disturb register."""
+        self._account.whitelist.add(numbers.key(number))
+
+    def route(self, prefix: str, to: str) -> Callable[[], None]:
+        """Deliver StatusCallbacks for URLs that begin with `prefix` to `to` instead.
+
+        So a service under test can give out its public URL. Returns what ends it.
+        """
+        self._courier.routes[prefix] = to
+        return lambda: (self._courier.routes.pop(prefix, None), None)[1]
+
+    def add_account(
+        self,
+        *,
+        sid: str | None = None,
+        requests_per_minute: int | None = 200,
+        exophones: Iterable[str] = (),
+        kyc: bool = True,
+    ) -> Settings:
+        """Open another account, with calls and a limit of its own; give its settings.
+
+        `kyc`: whether it has shown Exotel who it is; it can't place calls otherwise.
+        """
+        account = self._new_account(
+            sid=sid or f"simulated{len(self._carrier.accounts) + 1}",
+            requests_per_minute=requests_per_minute,
+            exophones=exophones,
+            kyc=kyc,
+        )
+        return self._settings_of(account)
+
     def add_call(
         self,
         *,
         sid: str | None = None,
+        account_sid: str | None = None,
         from_: str = "+919812300001",
         to: str = "+919812300002",
         phone_number: str = "08040000000",
@@ -187,8 +312,8 @@ class Simulator:
         created = date_created or self._clock.now() - timedelta(hours=1)
         created = created.astimezone(IST).replace(microsecond=0)
         begun = Call(
-            sid=sid or self._carrier.new_sid(),
-            account_sid=self._carrier.account.sid,
+            sid=sid or self._carrier.new_text(),
+            account_sid=account_sid or self._account.sid,
             from_=from_,
             to=to,
             phone_number=phone_number,
@@ -198,45 +323,72 @@ class Simulator:
             date_updated=created,
             start_time=created,
         )
-        call = ready_made(begun, duration=duration, talked=talked, price=price, recorded=recorded)
-        self._carrier.calls[call.sid] = call
+        call = ready_made(
+            begun,
+            duration=duration,
+            talked=talked,
+            price=price,
+            recordings=f"{self.base_url}/{recordings.PATH}" if recorded else None,
+        )
+        self._carrier.put(call)
         return call.sid
 
-    def _application(self) -> web.Application:
-        app = web.Application()
-        app.router.add_route("*", "/{anything:.*}", self._handle)
-        return app
-
-    async def _handle(self, request: web.Request) -> web.Response:
-        form, problem = await _form(request)
-        asked = Asked(
-            method=request.method,
-            raw_path=request.rel_url.raw_path,
-            query=tuple(request.query.items()),
-            form=form,
-            authorization=request.headers.get("Authorization", ""),
-            problem=problem,
+    def _new_account(
+        self,
+        *,
+        sid: str,
+        requests_per_minute: int | None,
+        exophones: Iterable[str],
+        kyc: bool = True,
+    ) -> Account:
+        account = Account(
+            sid=sid,
+            api_key=self._carrier.new_text(),
+            api_token=self._carrier.new_text(),
+            requests_per_minute=requests_per_minute,
+            exophones=frozenset(numbers.key(number) for number in exophones),
+            kyc=kyc,
         )
-        answer = self._carrier.answer(asked)
-        headers = {"WWW-Authenticate": 'Basic realm="Exotel"'} if answer.status == 401 else {}
-        return web.Response(
-            status=answer.status,
-            text=answer.body,
-            content_type=answer.content_type,
-            charset="utf-8",
-            headers=headers,
+        self._carrier.add_account(account)
+        return account
+
+    def _settings_of(self, account: Account) -> Settings:
+        return Settings(
+            account_sid=account.sid,
+            api_key=account.api_key,
+            api_token=account.api_token,
+            base_url=self.base_url,
+            flow_base_url=self.base_url,
+            clock=self._clock,
         )
 
+    def _commands(self) -> control.Commands:
+        return {
+            "GET now": self.clock.now,
+            "GET numbers": lambda: {magic.number: magic.does for magic in MAGIC_NUMBERS},
+            "GET faults": lambda: {"laid_down": self.faults, "known": FAULTS},
+            "GET requests": lambda: self.requests,
+            "GET callbacks": lambda: self.callbacks,
+            "GET calls": lambda: self.calls,
+            "GET complaints": lambda: self.complaints,
+            "POST advance": self.advance,
+            "POST script": self.script,
+            "POST fault": self.fault,
+            "POST whitelist": self.whitelist,
+            "DELETE faults": self.clear_faults,
+            "DELETE complaints": self.complaints.clear,
+        }
 
-async def _form(request: web.Request) -> tuple[Pairs, RefusedError | None]:
-    """Read a form; where that can't be done, say why as Exotel would."""
-    try:
-        form = await request.post()
-    except web.HTTPRequestEntityTooLarge:
-        return (), RefusedError(413, "The request is too large")
-    except (HttpProcessingError, web.RequestPayloadError, LookupError, RuntimeError, ValueError):
-        return (), bad("The form in the body of the request could not be read")
-    pairs = tuple((name, value) for name, value in form.items() if isinstance(value, str))
-    if len(pairs) < len(form):
-        return pairs, bad("Parameters are text: a file was sent")
-    return pairs, None
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith(control.PREFIX):
+            return await control.handle(self._commands(), request)
+        answer = self._carrier.answer(await wiring.read(request))
+        for letter in answer.first:
+            await self._courier.send(letter)
+        return await wiring.write(request, answer.reply, closing=self._closing)
+
+
+async def _ended(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

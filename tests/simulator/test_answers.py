@@ -130,12 +130,12 @@ class TestDetails:
         assert details["Leg2Status"] is None
 
     async def test_ongoing(self, ask):
-        """A call in progress can be read."""
+        """A call that has not ended can be read."""
         sid = await ask.sid()
 
         call = (await ask.get(f"/Calls/{sid}.json")).json["Call"]
 
-        assert (call["Status"], call["EndTime"], call["Duration"]) == ("in-progress", "", "")
+        assert (call["Status"], call["EndTime"], call["Duration"]) == ("queued", "", "")
 
     async def test_unknown(self, ask):
         """An unknown Sid is 404 in both formats."""

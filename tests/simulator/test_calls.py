@@ -110,7 +110,7 @@ class TestPlan:
 
 class TestLife:
     async def test_states(self, sim, ask):
-        """Legs go from queued to completed; the call is in progress until its end."""
+        """Legs and call go from queued to ringing, in-progress and completed."""
         sid = await ask.sid()
         seen = []
 
@@ -120,9 +120,9 @@ class TestLife:
             await sim.advance(seconds=seconds)
 
         assert seen == [
-            ("in-progress", "queued", None),
-            ("in-progress", "queued", None),
-            ("in-progress", "ringing", None),
+            ("queued", "queued", None),
+            ("queued", "queued", None),
+            ("ringing", "ringing", None),
             ("in-progress", "in-progress", "ringing"),
             ("in-progress", "in-progress", "ringing"),
             ("in-progress", "in-progress", "in-progress"),

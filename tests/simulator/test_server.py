@@ -63,7 +63,7 @@ class TestAuthentication:
         """No representation shows the token."""
         token = sim.settings["api_token"]
 
-        assert token not in repr(sim) + repr(sim._carrier.account) + repr(sim.requests)
+        assert token not in repr(sim) + repr(sim._account) + repr(sim.requests)
 
 
 class TestRoutes:

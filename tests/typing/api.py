@@ -32,7 +32,8 @@ from exotel_async import (
     UnknownCallback,
     decode_callback,
 )
-from exotel_async.simulator import Simulator
+from exotel_async.simulator import Fault, Payload, Simulator, ThreadedSimulator
+from exotel_async.testing import MountCallbacks, payloads
 from exotel_async.webhooks import CallbackRouter, MaskingAccessLogger, StatusCallbacks
 
 
@@ -140,7 +141,42 @@ def being_told(app: web.Application, zone: tzinfo) -> None:
     web.run_app(app, access_log_class=MaskingAccessLogger)
 
 
-async def testing() -> None:
-    async with Simulator(seed=7) as sim, ExotelClient(**sim.settings) as exotel:
-        await sim.advance(minutes=5)
+async def testing(now: datetime) -> None:
+    async with (
+        Simulator(
+            seed=7, requests_per_minute=None, port=0, start=now, speed=60, keep=100,
+            exophones=["080"], allow_remote_callbacks=False, watch=print,
+        ) as sim,
+        ExotelClient(**sim.settings) as exotel,
+    ):  # fmt: skip
+        await sim.advance(seconds=1, minutes=5, hours=1)
         await exotel.calls.get("x")
+        sim.script(to="1", from_="2", ending="busy", rings=1, talks=2)
+        sim.script(to="1", ending="asleep")  # type: ignore[arg-type]
+        assert_type(
+            sim.fault("hang", on="connect", times=None, probability=0.5, seconds=1,
+                      carried_out=False),
+            Fault,
+        )  # fmt: skip
+        sim.clear_faults()
+        sim.whitelist("1")
+        sim.route("https://shop.example/", "http://127.0.0.1/")()
+        ExotelClient(**sim.add_account(sid="a", exophones=("1",), kyc=False))
+        assert_type(sim.add_call(status="busy", price=Decimal(1), recorded=True), str)
+        assert_type(sim.requests[0].status, int | None)
+        assert_type(sim.complaints[0].message, str)
+        assert_type(sim.calls["a"].legs[0].status, str | None)
+
+
+async def testing_with_pytest(
+    exotel_simulator: ThreadedSimulator, exotel_callbacks: MountCallbacks, app: web.Application
+) -> None:
+    await exotel_simulator.advance(minutes=5)
+    exotel_simulator.advance_blocking(minutes=5)
+    async with exotel_callbacks(app, public_url="https://shop.example/exotel/") as url:
+        assert_type(url, str)
+    body = payloads.terminal({"Legs[0][Status]": "busy"}, Status="busy", encoding="json")
+    assert_type(body, Payload)
+    assert_type(body.body, bytes)
+    payloads.answered(leg=2)  # type: ignore[arg-type]
+    payloads.default(encoding="yaml")  # type: ignore[arg-type]

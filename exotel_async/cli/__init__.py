@@ -1,0 +1,39 @@
+"""The command line, `exotel-async …`: parsing, asking and showing; all else is done elsewhere.
+
+exit_status  how a command ended, as a number
+ranges       what "yesterday" and "10..45" mean
+plain        our values as JSON has them
+rows         our values as lines and cells
+diagnosis    what the doctor makes of what it found
+saved        a callback as one line of a file
+world        what a command meets outside: environment, time, who looks on
+screen       standard output and standard error
+options      what all commands have in common
+running      a command line from its words to its exit status
+app          all commands
+…            each command in a module of its own name
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_NEEDED = frozenset({"click", "rich"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status; `argv` is that of the process by default."""
+    try:
+        from .app import app  # only here: whoever imports us need not have the extra
+        from .running import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        print('exotel-async needs: pip install "exotel-async[cli]"', file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return run(app, sys.argv[1:] if argv is None else argv)

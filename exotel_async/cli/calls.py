@@ -1,0 +1,172 @@
+"""`exotel-async calls`: read the records of calls."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from functools import partial
+from typing import Any
+
+import click
+
+from exotel_async.client import CallList, ExotelClient
+from exotel_async.models.calls import Call
+from exotel_async.models.vocabulary import CallStatus, Direction
+
+from .exit_status import ExitStatus
+from .options import (
+    CONTEXT,
+    Reading,
+    common,
+    extra_option,
+    given,
+    once_each,
+    screen_of,
+    world_of,
+    zone_option,
+)
+from .ranges import TIMES, amount_range, created_range
+from .rows import CALL_COLUMNS, DETAIL_COLUMNS, call_cells, call_fields
+from .screen import Screen
+from .world import Job
+
+_SECONDS = Reading("seconds", partial(amount_range, whole=True))
+_PRICE = Reading("amount", amount_range)
+
+
+@click.group(context_settings=CONTEXT)
+@common
+def calls(**_: object) -> None:
+    """Read the records of calls."""
+
+
+@calls.command("list")
+@click.option("--created", metavar="RANGE", help=f"When: {TIMES}.")
+@click.option("--sid", "sids", multiple=True, help="This call; may be repeated.")
+@click.option("--from", "from_", multiple=True, help="Who rang first; may be repeated.")
+@click.option("--to", multiple=True, help="Who rang second; may be repeated.")
+@click.option("--phone-number", "phone_numbers", multiple=True, help="By way of this ExoPhone.")
+@click.option(
+    "--status", "statuses", multiple=True, help=f"{', '.join(CallStatus)}; may be repeated."
+)
+@click.option(
+    "--direction", "directions", multiple=True, help=f"{', '.join(Direction)}; may be repeated."
+)
+@click.option("--duration", type=_SECONDS, help="Seconds, ringing included: 30, 10..45, 10.., ..45")
+@click.option("--price", type=_PRICE, help="In the account's currency: 1.50, 1..3, 1.., ..3")
+@click.option("--details", is_flag=True, help="With legs and talk time.")
+@click.option("--ascending", is_flag=True, help="Oldest first.")
+@click.option("--page-size", type=click.IntRange(1, 100), help="Records in one request.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="At most so many records; 0 for all.",
+)
+@extra_option
+@zone_option
+@common
+@click.pass_context
+def list_(
+    context: click.Context, /, created: str | None, limit: int, zone: tzinfo, **words: Any
+) -> Job:
+    """List records, newest first; calls that are not over yet are not among them.
+
+    On a terminal they come as a table, elsewhere as lines with tabs, written as they arrive.
+    """
+    screen, world = screen_of(context, zone=zone), world_of(context)
+    filters = _filters(words) | _created(created, world.clock.now(), zone)
+    exotel = world.client(zone=zone)
+    wanted = exotel.calls.list(limit=limit or None, **filters)
+    return Job(run=partial(_list, wanted, exotel, screen, details=words["details"]))
+
+
+def _filters(words: dict[str, Any]) -> dict[str, Any]:
+    own = ("as_json", "show_numbers", "extra")
+    extra = once_each(words["extra"], option="--extra")
+    known = {name: value for name, value in words.items() if name not in own}
+    return given({**known, "extra": extra or None})
+
+
+def _created(text: str | None, now: datetime, zone: tzinfo) -> dict[str, datetime | None]:
+    if text is None:
+        return {}
+    try:
+        after, before = created_range(text, now=now, zone=zone)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--created") from error
+    return {"created_after": after, "created_before": before}
+
+
+async def _list(
+    wanted: CallList, exotel: ExotelClient, screen: Screen, *, details: bool
+) -> ExitStatus:
+    columns = CALL_COLUMNS + (DETAIL_COLUMNS if details else ())
+    if not screen.gathers and not screen.as_json:
+        screen.cells([column.upper() for column in columns])
+    async with exotel:
+        calls = await _read(wanted, screen, details=details)
+    if screen.gathers:
+        rows = (call_cells(call, screen.look, details=details) for call in calls)
+        screen.table(columns, rows)
+    return ExitStatus.FINE
+
+
+async def _read(wanted: CallList, screen: Screen, *, details: bool) -> list[Call]:
+    """Read all; what no table is made of is written at once and forgotten."""
+    kept: list[Call] = []
+    count = 0
+    with screen.progress("Reading records:") as progress:
+        async for call in wanted:
+            count += 1
+            progress(count)
+            screen.watch(call)
+            if screen.as_json:
+                screen.json(call)
+            elif screen.gathers:
+                kept.append(call)
+            else:
+                screen.cells(call_cells(call, screen.look, details=details))
+    return kept
+
+
+@calls.command()
+@click.argument("sid")
+@click.option("--details/--no-details", default=True, help="With legs and talk time (default).")
+@click.option(
+    "--recording-url-validity",
+    type=click.IntRange(5, 60),
+    help="Minutes that a signed URL of the recording shall be good for.",
+)
+@zone_option
+@common
+@click.pass_context
+def get(
+    context: click.Context,
+    /,
+    sid: str,
+    details: bool,
+    recording_url_validity: int | None,
+    zone: tzinfo,
+    **_: object,
+) -> Job:
+    """Show one call's record."""
+    screen, exotel = screen_of(context, zone=zone), world_of(context).client(zone=zone)
+    ask = partial(
+        exotel.calls.get, sid, details=details, recording_url_validity=recording_url_validity
+    )
+
+    async def run() -> ExitStatus:
+        async with exotel:
+            call = await ask()
+        show_record(call, screen)
+        return ExitStatus.FINE
+
+    return Job(run=run)
+
+
+def show_record(call: Call, screen: Screen) -> None:
+    """Show all that is known of a call."""
+    screen.show(call, f"Record of {call.sid}", style="bold")
+    if not screen.as_json:
+        screen.fields(call_fields(call, screen.look))

@@ -1,0 +1,111 @@
+"""What does a range mean that a user typed: of time, or of numbers.
+
+Days are those of a time zone; both ends of a range belong to it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
+
+from exotel_async.models.calls import Range
+
+TIMES = (
+    "today, yesterday, 2026-11-01, 2026-11-01..2026-11-07, 2026-11-01.. (until now), "
+    "2026-11-01T10:00..2026-11-01T12:30, 7d or 24h (the last …)"
+)
+
+Span = tuple[datetime, datetime]
+
+_AGO = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_SECOND = timedelta(seconds=1)
+
+
+def created_range(
+    text: str, *, now: datetime, zone: tzinfo
+) -> tuple[datetime | None, datetime | None]:
+    """Read a range of time; None where it is open towards the past.
+
+    Raises ValueError, which says what can be written.
+    """
+    try:
+        return _range_of_time(text.strip(), now.astimezone(zone).replace(microsecond=0))
+    except (OverflowError, ValueError) as error:
+        reason = f" ({error})" if isinstance(error, _OrderError) else ""
+        raise ValueError(f"{text!r} is no range of time{reason}; write {TIMES}") from error
+
+
+class _OrderError(ValueError):
+    """The end lies before the beginning."""
+
+
+def _range_of_time(text: str, now: datetime) -> tuple[datetime | None, datetime]:
+    if _AGO.fullmatch(text):
+        return _span(text, now)[0], now
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    if not dots:
+        return _span(text, now)
+    if not first and not last:
+        raise ValueError("no end")
+    start = _span(first, now)[0] if first else None
+    end = _span(last, now)[1] if last else now
+    if start is not None and start > end:
+        raise _OrderError("it ends before it begins")
+    return start, end
+
+
+def _span(word: str, now: datetime) -> Span:
+    """Read one end of a range: a day is as long as it is, a moment is one second."""
+    if word in ("today", "yesterday"):
+        return _day(now.date() - timedelta(days=word == "yesterday"), now.tzinfo)
+    if ago := _AGO.fullmatch(word):
+        moment = _in_zone(now.astimezone(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}), now)
+    elif _DAY.fullmatch(word):
+        return _day(date.fromisoformat(word), now.tzinfo)
+    elif "T" in word:
+        moment = datetime.fromisoformat(word).replace(microsecond=0)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+        moment.astimezone(UTC)  # raises where no calendar goes
+    else:
+        raise ValueError("neither day nor moment")
+    return moment, moment
+
+
+def _day(day: date, zone: tzinfo | None) -> Span:
+    """Span a day up to the last second before the next, be it of 23 or of 25 hours."""
+    start, following = (datetime.combine(d, time(), zone) for d in (day, day + timedelta(days=1)))
+    # By way of UTC, which refuses what no calendar holds and knows no hour that is left out.
+    first, last = start.astimezone(UTC), following.astimezone(UTC) - _SECOND
+    return _in_zone(first, start), _in_zone(last, start)
+
+
+def _in_zone(moment: datetime, other: datetime) -> datetime:
+    return moment.astimezone(other.tzinfo)
+
+
+def amount_range(text: str, *, whole: bool = False) -> int | Decimal | Range:
+    """Read a number, or a range of numbers with one end or two.
+
+    >>> amount_range("10..45", whole=True)
+    Range(at_least=10, at_most=45)
+    """
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    try:
+        if not dots:
+            return _amount(text.strip(), whole=whole)
+        low, high = (_amount(end, whole=whole) if end else None for end in (first, last))
+    except (InvalidOperation, ValueError) as error:
+        kind = "whole number" if whole else "number"
+        raise ValueError(
+            f"{text!r} is no {kind} or range of them; write 30, 10..45, 10.. or ..45"
+        ) from error
+    if low is None and high is None:
+        raise ValueError(f"{text!r} has no end; write 30, 10..45, 10.. or ..45")
+    return Range(at_least=low, at_most=high)
+
+
+def _amount(text: str, *, whole: bool) -> int | Decimal:
+    return int(text) if whole else Decimal(text)

@@ -1,0 +1,154 @@
+"""`exotel-async simulate`: an Exotel on this machine, its log live on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import click
+
+from exotel_async.errors import mask_secrets
+from exotel_async.simulator import FAULTS, MAGIC_NUMBERS, Delivered, Received, Simulator
+
+from .exit_status import ExitStatus
+from .options import Reading, common, screen_of, world_of
+from .plain import hidden, plain
+from .rows import style_of_answer
+from .screen import Screen
+from .until import Until
+from .world import Job, World
+
+_KEPT = 10_000  # entries of each journal
+
+
+def _fault(text: str) -> tuple[str, float]:
+    """Read NAME or NAME:PROBABILITY."""
+    name, colon, probability = text.partition(":")
+    if name not in FAULTS:
+        raise ValueError(f"{name!r} is no fault; `exotel-async simulate --faults` lists them")
+    chance = float(probability) if colon else 1.0
+    if not 0 < chance <= 1:
+        raise ValueError("a probability is above 0 and at most 1")
+    return name, chance
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=8900, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same Sids.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many times faster than real time it lives.",
+)
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="The account's limit; 0 for none.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    type=Reading("NAME[:PROBABILITY]", _fault),
+    multiple=True,
+    help="Something that goes wrong, always or sometimes; may be repeated.",
+)
+@click.option("--exophone", "exophones", multiple=True, help="A CallerId there is; any if none.")
+@click.option("--numbers", is_flag=True, help="List the numbers that behave in a known way.")
+@click.option("--faults", "list_faults", is_flag=True, help="List the faults.")
+@common
+@click.pass_context
+def simulate(context: click.Context, /, **words: Any) -> Job | int:
+    """Run a simulated Exotel until Ctrl-C.
+
+    It prints what to export, so that any client finds it, then each request and callback.
+    """
+    screen = screen_of(context)
+    if words["numbers"]:
+        _list(("number", "does"), {n.number: n.does for n in MAGIC_NUMBERS}, screen)
+        return ExitStatus.FINE
+    if words["list_faults"]:
+        _list(("fault", "does"), FAULTS, screen)
+        return ExitStatus.FINE
+    return Job(run=partial(_simulate, words, world_of(context), screen), serves=True)
+
+
+def _list(columns: tuple[str, str], lines: Mapping[str, str], screen: Screen) -> None:
+    """Show a table; its numbers are nobody's, so they are not masked."""
+    if not screen.as_json:
+        screen.table(columns, lines.items())
+        return
+    for line in lines.items():
+        screen.json(dict(zip(columns, line, strict=True)))
+
+
+async def _simulate(words: Mapping[str, Any], world: World, screen: Screen) -> ExitStatus:
+    until = Until()
+    simulator = Simulator(
+        seed=words["seed"],
+        port=words["port"],
+        start=world.clock.now(),
+        speed=words["speed"],
+        requests_per_minute=words["requests_per_minute"] or None,
+        keep=_KEPT,
+        exophones=words["exophones"],
+        watch=until.guard(partial(show_event, screen=screen)),
+    )
+    async with simulator:
+        for name, probability in words["faults"]:
+            simulator.fault(name, times=None, probability=probability)
+        _announce(simulator, screen)
+        await until.stopped()
+    return ExitStatus.FINE
+
+
+def environ_of(simulator: Simulator) -> dict[str, str]:
+    """Spell the environment in which a client finds a running simulator."""
+    settings = simulator.settings
+    return {
+        "EXOTEL_ACCOUNT_SID": settings["account_sid"],
+        "EXOTEL_API_KEY": settings["api_key"],
+        "EXOTEL_API_TOKEN": settings["api_token"],
+        "EXOTEL_SUBDOMAIN": settings["base_url"].removeprefix("http://"),
+    }
+
+
+def _announce(simulator: Simulator, screen: Screen) -> None:
+    environ = environ_of(simulator)
+    screen.watch(environ)
+    if screen.as_json:
+        screen.json({"export": environ})
+        return
+    for name, value in environ.items():
+        screen.line(f"export {name}={value}")
+
+
+def show_event(event: Received | Delivered, *, screen: Screen) -> None:
+    """Show a request or a callback as it happens; tokens in URLs are masked as numbers are."""
+    screen.watch(event)
+    masks = screen.look.hide is not str
+    if screen.as_json:
+        kind = "request" if isinstance(event, Received) else "callback"
+        bare = plain(event, hide=str)
+        screen.json({kind: hidden(bare, hide=mask_secrets) if masks else bare})
+        return
+    line = _request_line(event) if isinstance(event, Received) else _callback_line(event)
+    struck = f"  [{event.fault}]" if event.fault else ""
+    text = mask_secrets(line) if masks else line
+    when = screen.look.time(event.at)
+    screen.line(f"{when}  {text}{struck}", style=style_of_answer(event.status))
+
+
+def _request_line(event: Received) -> str:
+    params = " ".join(f"{name}={value}" for name, value in event.params)
+    return f"{event.method} {event.path}  {event.status or 'no answer'}  {params}".rstrip()
+
+
+def _callback_line(event: Delivered) -> str:
+    fields = dict(event.fields)
+    kind = " ".join(fields.get(name, "") for name in ("EventType", "Status", "CallSid"))
+    return f"callback {kind.strip()} to {event.url}  {event.status or 'no answer'}"

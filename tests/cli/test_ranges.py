@@ -1,0 +1,131 @@
+"""What users type for times and amounts."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exotel_async import IST, Range
+from exotel_async.cli.ranges import amount_range, created_range
+
+NOW = datetime(2026, 11, 10, 15, 30, 12, 345, tzinfo=IST)
+SECOND = timedelta(seconds=1)
+DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
+ZONES = st.sampled_from([IST, UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("America/Santiago")])
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=IST)
+
+
+class TestCreatedRange:
+    @pytest.mark.parametrize(
+        ("text", "after", "before"),
+        [
+            ("today", "2026-11-10", "2026-11-10T23:59:59"),
+            ("yesterday", "2026-11-09", "2026-11-09T23:59:59"),
+            ("2026-11-01", "2026-11-01", "2026-11-01T23:59:59"),
+            ("2026-11-01..2026-11-07", "2026-11-01", "2026-11-07T23:59:59"),
+            ("2026-11-01 .. yesterday", "2026-11-01", "2026-11-09T23:59:59"),
+            ("2026-11-01..", "2026-11-01", "2026-11-10T15:30:12"),
+            ("7d", "2026-11-03T15:30:12", "2026-11-10T15:30:12"),
+            ("24h", "2026-11-09T15:30:12", "2026-11-10T15:30:12"),
+            ("30m", "2026-11-10T15:00:12", "2026-11-10T15:30:12"),
+            ("2w..1w", "2026-10-27T15:30:12", "2026-11-03T15:30:12"),
+            ("2026-11-01T10:00..2026-11-01T12:30", "2026-11-01T10:00", "2026-11-01T12:30"),
+        ],
+    )
+    def test_means(self, text, after, before):
+        """Both ends belong to it, and a day is whole."""
+        assert created_range(text, now=NOW, zone=IST) == (at(after), at(before))
+
+    def test_open_towards_the_past(self):
+        """Without a beginning, the client decides how far back."""
+        assert created_range("..yesterday", now=NOW, zone=IST)[0] is None
+
+    def test_moment_with_its_own_zone(self):
+        """A moment may bring its zone."""
+        after, _ = created_range("2026-11-01T10:00Z..", now=NOW, zone=IST)
+
+        assert after == datetime(2026, 11, 1, 10, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "..", "tomorrow", "2026-13-01", "2026-1-1", "7y", "1e3d", "today..yesterday",
+         "2026-11-07..2026-11-01", "999999w", "9999-12-31", "0001-01-01", "2026-11-01...",
+         "0001-01-01T00:00..", "T"],
+    )  # fmt: skip
+    def test_refused(self, text):
+        """What makes no sense is refused, with words on what does."""
+        with pytest.raises(ValueError, match=r"write today, yesterday"):
+            created_range(text, now=NOW, zone=IST)
+
+    def test_says_what_is_wrong(self):
+        """A range the wrong way round is named as such."""
+        with pytest.raises(ValueError, match="ends before it begins"):
+            created_range("today..yesterday", now=NOW, zone=IST)
+
+    @given(day=DAYS, zone=ZONES)
+    def test_days_leave_no_gap(self, day, zone):
+        """The second after a day's last is the next day's first, whatever clocks do at night."""
+        _, end = created_range(day.isoformat(), now=NOW, zone=zone)
+        start, _ = created_range((day + timedelta(days=1)).isoformat(), now=NOW, zone=zone)
+
+        assert end.astimezone(UTC) + SECOND == start.astimezone(UTC)
+
+    @given(now=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),
+           zone=ZONES)  # fmt: skip
+    def test_today_holds_now(self, now, zone):
+        """Now is today, and was not yesterday."""
+        now = now.replace(microsecond=0)
+        start, end = created_range("today", now=now, zone=zone)
+        _, before = created_range("yesterday", now=now, zone=zone)
+
+        assert start.astimezone(UTC) <= now <= end.astimezone(UTC)
+        assert before.astimezone(UTC) < now
+
+    @given(one=DAYS, other=DAYS, zone=ZONES)
+    def test_from_day_to_day(self, one, other, zone):
+        """A range begins as its first day does, and ends as its last."""
+        first, last = sorted((one, other))
+        start, end = created_range(f"{first}..{last}", now=NOW, zone=zone)
+
+        assert start == created_range(str(first), now=NOW, zone=zone)[0]
+        assert end == created_range(str(last), now=NOW, zone=zone)[1]
+
+    @given(text=st.text(max_size=30))
+    def test_any_text(self, text):
+        """Whatever is typed is read, or refused by a ValueError."""
+        try:
+            after, before = created_range(text, now=NOW, zone=IST)
+        except ValueError:
+            return
+        assert after is None or after <= before
+
+
+class TestAmountRange:
+    @pytest.mark.parametrize(
+        ("text", "whole", "meant"),
+        [
+            ("30", True, 30),
+            ("1.50", False, Decimal("1.50")),
+            ("10..45", True, Range(at_least=10, at_most=45)),
+            ("10..", True, Range(at_least=10)),
+            ("..2.5", False, Range(at_most=Decimal("2.5"))),
+        ],
+    )
+    def test_means(self, text, whole, meant):
+        """A number, or bounds."""
+        assert amount_range(text, whole=whole) == meant
+
+    @pytest.mark.parametrize(("text", "whole"), [("", True), ("..", True), ("1.5", True),
+                                                 ("a", False), ("1..b", False)])  # fmt: skip
+    def test_refused(self, text, whole):
+        """What is no number is refused with an example."""
+        with pytest.raises(ValueError, match=r"write 30, 10\.\.45"):
+            amount_range(text, whole=whole)

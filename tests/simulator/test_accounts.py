@@ -1,0 +1,198 @@
+"""Accounts, their ExoPhones, and whom they may call."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from exotel_async.simulator import Simulator
+
+from .conftest import TWO_NUMBERS
+
+BLOCKED = "+910000000403"
+
+
+class Owner:
+    """Asks in the name of another account."""
+
+    def __init__(self, ask, settings) -> None:
+        from base64 import b64encode
+
+        pair = f"{settings['api_key']}:{settings['api_token']}"
+        self.account = f"/v1/Accounts/{settings['account_sid']}"
+        self.authorization = f"Basic {b64encode(pair.encode()).decode()}"
+        self._ask = ask
+
+    async def send(self, method: str, path: str, **options):
+        return await self._ask.send(
+            method, self.account + path, authorization=self.authorization, **options
+        )
+
+
+class TestAccounts:
+    async def test_apart(self, sim, ask):
+        """An account sees its own calls, and neither those nor the path of another."""
+        owner = Owner(ask, sim.add_account())
+        mine = await ask.sid()
+        theirs = (await owner.send("POST", "/Calls/connect.json", data=TWO_NUMBERS)).json
+        await sim.advance(minutes=5)
+
+        listed = (await owner.send("GET", "/Calls.json")).json["Calls"]
+
+        assert [call["Sid"] for call in listed] == [theirs["Call"]["Sid"]]
+        assert (await owner.send("GET", f"/Calls/{mine}.json")).status == 404
+        assert (await ask.send("GET", f"{owner.account}/Calls.json")).status == 404
+
+    async def test_limits_apart(self, asker):
+        """Each has a limit of its own."""
+        async with Simulator(requests_per_minute=1) as sim:
+            ask = asker(sim)
+            owner = Owner(ask, sim.add_account(requests_per_minute=2))
+
+            mine = [(await ask.get("/Calls.json")).status for _ in range(3)]
+            theirs = [(await owner.send("GET", "/Calls.json")).status for _ in range(3)]
+
+        assert (mine, theirs) == ([200, 429, 429], [200, 200, 429])
+
+    async def test_named(self, sim):
+        """An account can be given a Sid, once."""
+        assert sim.add_account(sid="acme1")["account_sid"] == "acme1"
+        with pytest.raises(ValueError, match="acme1"):
+            sim.add_account(sid="acme1")
+
+    async def test_repeatable(self):
+        """The same seed gives the same credentials."""
+        keys = []
+        for _ in range(2):
+            async with Simulator(seed=5) as sim:
+                settings = sim.add_account()
+                keys.append((settings["api_key"], settings["api_token"], sim.settings["api_key"]))
+
+        assert keys[0] == keys[1]
+
+    async def test_kyc(self, sim, ask):
+        """Who has not shown who he is may read, and not dial."""
+        owner = Owner(ask, sim.add_account(kyc=False))
+
+        said = await owner.send("POST", "/Calls/connect.json", data=TWO_NUMBERS)
+
+        assert said.status == 403
+        assert "not yet KYC compliant" in said.message
+        assert (await owner.send("GET", "/Calls.json")).status == 200
+        assert not sim.complaints
+
+
+class TestExoPhones:
+    async def test_own(self, asker):
+        """A CallerId is one of the account's ExoPhones, however it is spelled."""
+        async with Simulator(exophones=["+918040001234"]) as sim:
+            ask = asker(sim)
+            good = await ask.connect(CallerId="08040001234")
+            bad = await ask.connect(CallerId="08040009999")
+
+        assert (good.status, bad.status) == (200, 400)
+        assert "must be one of this account's ExoPhones" in bad.message
+
+    async def test_any(self, ask):
+        """Where none are named any will do."""
+        assert (await ask.connect(CallerId="08040009999")).status == 200
+
+
+class TestDnd:
+    async def test_blocked(self, sim, ask):
+        """A number on the register can't be called, and that is nobody's mistake."""
+        said = await ask.connect(To=BLOCKED)
+
+        assert said.status == 403
+        assert f"({BLOCKED})" in said.message
+        assert "TRAI NDNC" in said.message
+        assert not sim.complaints
+
+    async def test_whitelisted(self, sim, ask):
+        """Unless it has agreed."""
+        sim.whitelist("0" + BLOCKED.removeprefix("+91"))
+
+        assert (await ask.connect(To=BLOCKED)).status == 200
+
+    @pytest.mark.parametrize(("days", "status"), [(182, 200), (184, 403)])
+    async def test_called_us(self, sim, ask, days, status):
+        """Or has called within the last six months."""
+        created = sim.clock.now() - timedelta(days=days)
+        sim.add_call(direction="inbound", from_=BLOCKED, date_created=created)
+
+        assert (await ask.connect(To=BLOCKED)).status == status
+
+    async def test_whitelist_lifts_nothing_else(self, sim, ask):
+        """That helps against no other refusal."""
+        sim.whitelist("+910000000401")
+
+        assert (await ask.connect(To="+910000000401")).status == 403
+
+
+class TestComplaints:
+    @pytest.mark.parametrize(
+        ("changes", "wanted"),
+        [
+            ({"To": ""}, "Mandatory parameter To is missing"),
+            ({"TimeLimit": "20000"}, "must be an integer from 1 to 14400"),
+            ({"Record": "True"}, "Allowed values are true,false"),
+            ({"StatusCallbackEvents": "terminal"}, "write StatusCallbackEvents[0]=terminal"),
+        ],
+    )
+    async def test_wrong_parameters(self, sim, ask, changes, wanted):
+        """A request that the page does not allow is kept, with what the page wants."""
+        await ask.connect(**changes)
+
+        [complaint] = sim.complaints
+        assert wanted in complaint.message
+        assert complaint.request == sim.requests[-1]
+        assert str(complaint).startswith("POST /v1/Accounts/simulated1/Calls/connect.json: ")
+
+    async def test_wrong_places(self, sim, ask):
+        """So are paths and methods that are not on the page."""
+        await ask.get("/Campaigns.json")
+        await ask.send("DELETE", ask.account + "/Calls/abc.json")
+
+        assert len(sim.complaints) == 2
+
+    async def test_no_mistakes(self, sim, ask):
+        """Wrong credentials, unknown calls and spent limits are part of life."""
+        await ask.get("/Calls/abc.json")
+        await ask.send("GET", f"{ask.account}/Calls.json", authorization="Basic eDp5")
+        for _ in range(200):
+            await ask.get("/Calls.json")
+
+        assert {received.status for received in sim.requests} == {404, 401, 200, 429}
+        assert sim.complaints == []
+
+
+class TestKeep:
+    async def test_newest(self, asker, receiver):
+        """A simulator that runs for long keeps the newest, and every call that goes on."""
+        async with Simulator(keep=3, requests_per_minute=None) as sim:
+            ask = asker(sim)
+            sids = [await ask.sid(StatusCallback=receiver.url) for _ in range(5)]
+            going_on = len(sim.calls)
+            await sim.advance(minutes=5)
+            await ask.get("/Calls.json", PageSize="0")
+
+        assert going_on == 5
+        assert list(sim.calls) == sids[-3:]
+        assert (len(sim.requests), len(sim.callbacks), len(sim.complaints)) == (3, 3, 1)
+
+    @pytest.mark.parametrize("arguments", [{"keep": 0}, {"speed": 0}, {"speed": -1.0}])
+    def test_senseless(self, arguments):
+        """What can't be is refused."""
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            Simulator(**arguments)
+
+    async def test_watch(self, asker, receiver):
+        """Whoever watches is told of each request and each callback as it happens."""
+        seen: list[object] = []
+        async with Simulator(watch=seen.append) as sim:
+            await asker(sim).connect(StatusCallback=receiver.url)
+            await sim.advance(minutes=5)
+
+        assert seen == [*sim.requests, *sim.callbacks]
+        assert len(seen) == 2

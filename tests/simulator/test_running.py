@@ -1,0 +1,195 @@
+"""Time that runs by itself, and time that several event loops share."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from exotel_async.simulator import Simulator, VirtualClock
+from exotel_async.simulator.clock import IST
+
+START = datetime(2026, 11, 2, 10, 0, tzinfo=IST)
+BOTH = {"StatusCallbackEvents[0]": "terminal", "StatusCallbackEvents[1]": "answered"}
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class TestSpeed:
+    async def test_call(self, asker, receiver):
+        """A call lives its whole life without anybody advancing time, in the right order."""
+        async with Simulator(speed=500.0) as sim:
+            sid = await asker(sim).sid(StatusCallback=receiver.url, **BOTH)
+            await until(lambda: sim.calls[sid].settled)
+            await until(lambda: len(receiver.got) == 3)
+
+        call = sim.calls[sid]
+        assert call.status == "completed"
+        assert [leg.on_call_duration for leg in call.legs] == [35, 30]
+        assert [told.status for told in sim.callbacks] == [200] * 3
+
+    async def test_durations_are_exact(self, asker):
+        """However fast it runs, things happen at the instant when they are due."""
+        async with Simulator(speed=100_000.0) as sim:
+            sid = await asker(sim).sid()
+            await until(lambda: sim.calls[sid].settled)
+
+        assert (sim.calls[sid].duration, sim.calls[sid].conversation_duration) == (41, 30)
+
+    async def test_passes(self):
+        """Both readings move on, and never back."""
+        async with Simulator(speed=1000.0) as sim:
+            readings = []
+            for _ in range(200):
+                readings.append((sim.clock.now(), sim.clock.monotonic()))
+                await asyncio.sleep(0)
+            await sim.clock.sleep(30)
+
+            assert sim.clock.monotonic() - readings[-1][1] >= 30
+        assert readings == sorted(readings)
+        assert readings[-1][1] > 0
+
+    async def test_stops(self):
+        """Time ends with the simulator."""
+        async with Simulator(speed=1000.0) as sim:
+            await sim.clock.sleep(1)
+
+        stopped = sim.clock.now()
+        await asyncio.sleep(0.01)
+        assert sim.clock.now() == stopped
+        assert not sim.clock.running
+
+    async def test_advance(self):
+        """It can be advanced all the same, by a leap."""
+        async with Simulator(speed=1.0) as sim:
+            sleeper = asyncio.create_task(sim.clock.sleep(3000))
+            await asyncio.sleep(0)
+            await sim.advance(hours=1)
+            await sleeper
+
+            assert 3600 <= sim.clock.monotonic() < 3700
+
+    async def test_sooner(self):
+        """Who comes later and sleeps less wakes first."""
+        async with Simulator(speed=100.0) as sim:
+            long = asyncio.create_task(sim.clock.sleep(36_000))
+            await asyncio.sleep(0.01)
+            await sim.clock.sleep(1)
+
+            assert not long.done()
+            long.cancel()
+
+    async def test_hanging_receiver(self, asker, receiver, hanging_url):
+        """A receiver that never answers holds up nobody else."""
+        async with Simulator(speed=1000.0) as sim:
+            ask = asker(sim)
+            await ask.connect(StatusCallback=hanging_url)
+            await ask.connect(StatusCallback=receiver.url)
+            await until(lambda: receiver.got)
+
+        assert [told.status for told in sim.callbacks] == [200]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
+    """Another event loop, in another thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+class TestLoops:
+    async def test_sleep_elsewhere(self, elsewhere):
+        """Who sleeps in another loop wakes there, before time moves on."""
+        clock = VirtualClock(START)
+        woken: list[tuple[float, object]] = []
+
+        async def sleep() -> None:
+            for _ in range(3):
+                await clock.sleep(10)
+                woken.append((clock.monotonic(), asyncio.get_running_loop()))
+
+        sleeping = asyncio.run_coroutine_threadsafe(sleep(), elsewhere)
+        await until(lambda: clock.pending)
+        await clock.advance(30)
+        await asyncio.wrap_future(sleeping)
+
+        assert woken == [(10.0, elsewhere), (20.0, elsewhere), (30.0, elsewhere)]
+
+    async def test_requests_from_elsewhere(self, sim, elsewhere):
+        """A client in another loop is served at each virtual instant."""
+        from exotel_async import ExotelClient
+
+        sim.add_call(sid="a")
+
+        async def poll() -> None:
+            async with ExotelClient(**sim.settings) as exotel:
+                for _ in range(5):
+                    await sim.clock.sleep(60)
+                    await exotel.calls.get("a")
+
+        polling = asyncio.run_coroutine_threadsafe(poll(), elsewhere)
+        await until(lambda: sim.clock.pending)
+        await sim.advance(minutes=5)
+        await asyncio.wrap_future(polling)
+
+        minutes = [(received.at - START).total_seconds() / 60 for received in sim.requests]
+        assert minutes == [1, 2, 3, 4, 5]
+
+    async def test_loop_that_went_away(self):
+        """A loop that was closed while somebody slept in it holds up nobody."""
+        clock = VirtualClock(START)
+        loop = asyncio.new_event_loop()
+
+        def begin() -> None:
+            task = loop.create_task(clock.sleep(5))
+            loop.call_later(0.01, loop.stop)
+            loop.run_forever()
+            task.cancel()
+            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            loop.close()
+
+        await asyncio.to_thread(begin)
+        await clock.advance(10)
+
+        assert clock.pending == 0
+
+    async def test_loop_that_is_blocked(self, elsewhere, monkeypatch):
+        """Nor does one that is blocked for long."""
+        monkeypatch.setattr("exotel_async.simulator.clock._PATIENCE", 0.02)
+        clock = VirtualClock(START)
+        free = threading.Event()
+        sleeping = asyncio.run_coroutine_threadsafe(clock.sleep(5), elsewhere)
+        await until(lambda: clock.pending)
+        elsewhere.call_soon_threadsafe(free.wait, 10)
+
+        await clock.advance(10)
+        free.set()
+        await asyncio.wrap_future(sleeping)
+
+        assert clock.monotonic() == 10
+
+
+class TestRoute:
+    async def test_public_url(self, sim, ask, receiver):
+        """What a service gives out as its public URL can lead to this machine."""
+        end = sim.route("https://shop.example/exotel/", receiver.url.removesuffix("told"))
+        await ask.connect(StatusCallback="https://shop.example/exotel/told")
+        await sim.advance(minutes=5)
+        end()
+        await ask.connect(StatusCallback="https://shop.example/exotel/told")
+        await sim.advance(minutes=5)
+
+        assert [told.url for told in sim.callbacks] == ["https://shop.example/exotel/told"] * 2
+        assert [told.status for told in sim.callbacks] == [200, None]

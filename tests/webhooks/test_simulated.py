@@ -1,0 +1,260 @@
+"""What the receiver makes of each fault of a StatusCallback that the simulator knows."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import attrs
+import pytest
+from aiohttp import web
+from receivers import serving
+
+from exotel_async import (
+    CallAnswered,
+    CallbackTokens,
+    CallTerminated,
+    ExotelClient,
+    OutcomeUnknownError,
+    StatusCallback,
+)
+from exotel_async.simulator import FAULTS, Simulator
+from exotel_async.webhooks import StatusCallbacks
+
+NUMBERS = {"from_": "+919812300001", "to": "+919812300002", "caller_id": "08040001234"}
+ENCODINGS = ("multipart/form-data", "application/json")
+USUAL = ["answered 0", "answered 1", "terminal completed"]
+
+
+@attrs.define
+class Office:
+    """A simulator, a client, and a receiver whose handler notes what it is told."""
+
+    sim: Simulator
+    exotel: ExotelClient
+    callbacks: StatusCallbacks
+    base: str
+    events: list[StatusCallback] = attrs.field(factory=list)
+    placed: list[str] = attrs.field(factory=list)  # "placed" among what was told, in order
+
+    async def dial(self, content_type: str = "multipart/form-data", **options) -> str:
+        call = await self.exotel.calls.connect(
+            **NUMBERS | options,
+            record=True,
+            custom_field="order 42",
+            status_callback=self.callbacks.url(self.base, ref="order-42"),
+            status_callback_events=("terminal", "answered"),
+            status_callback_content_type=content_type,
+        )
+        self.placed.append(f"placed after {len(self.events)}")
+        return call.sid
+
+    @property
+    def told(self) -> list[str]:
+        return [spelled(event) for event in self.events]
+
+
+def spelled(event: StatusCallback) -> str:
+    if isinstance(event, CallAnswered):
+        return f"answered {event.answered_leg}"
+    assert isinstance(event, CallTerminated)
+    return f"terminal {event.status}"
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    async with Simulator(seed=7) as sim, ExotelClient(**sim.settings) as exotel:
+        callbacks = StatusCallbacks(tokens=CallbackTokens(["a secret of sixteen bytes"]))
+        app = web.Application()
+        app.add_subapp("/exotel/", callbacks.app)
+        async with serving(app) as port:
+            made = Office(sim, exotel, callbacks, f"http://127.0.0.1:{port}/exotel/")
+
+            @callbacks.on(StatusCallback)
+            async def note(event: StatusCallback) -> None:
+                made.events.append(event)
+
+            yield made
+
+
+TOLD: dict[str, list[str]] = {
+    "callback-lost": ["answered 0", "answered 1"],
+    "callback-late": USUAL,
+    "callback-twice": [*USUAL, USUAL[-1]],
+    "callback-out-of-order": ["answered 1", "answered 0", "terminal completed"],
+    "callback-early": USUAL,
+}
+SAME = tuple(
+    name for name in FAULTS if name.startswith(("callback-as-", "callback-odd-"))
+)  # the event is the same as without them
+
+
+class TestFaults:
+    def test_all_are_shown(self):
+        """No fault of a StatusCallback is left out."""
+        faults = {name for name in FAULTS if name.startswith("callback-")}
+
+        assert faults == {*TOLD, *SAME}
+
+    @pytest.mark.parametrize("content_type", ENCODINGS)
+    @pytest.mark.parametrize("name", TOLD)
+    async def test_told(self, office, name, content_type):
+        """What a handler is told when a StatusCallback is lost, late, repeated or in disorder."""
+        on = {"callback-out-of-order": "answered", "callback-early": None}.get(name, "terminal")
+        office.sim.fault(name, on=on)
+
+        await office.dial(content_type)
+        await office.sim.advance(hours=1)
+
+        assert office.told == TOLD[name]
+        assert office.placed == [f"placed after {int(name == 'callback-early')}"]
+
+    @pytest.mark.parametrize("content_type", ENCODINGS)
+    @pytest.mark.parametrize("name", SAME)
+    async def test_same(self, office, name, content_type):
+        """However oddly it is spelled, and in whatever encoding, the event says the same."""
+        await office.dial(content_type)
+        await office.sim.advance(hours=1)
+        office.sim.fault(name, times=None)
+        again = await office.dial(content_type)
+        await office.sim.advance(hours=1)
+
+        usual, odd = office.events[:3], office.events[3:]
+        assert office.told == USUAL * 2
+        assert {event.call_sid for event in odd} == {again}
+        for one, other in zip(usual, odd, strict=True):
+            assert comparable(one) == comparable(other)
+        assert [told.fault for told in office.sim.callbacks] == [None] * 3 + [name] * 3
+
+    async def test_late(self, office):
+        """Late is as late as it was told to be."""
+        office.sim.fault("callback-late", on="terminal", seconds=3600)
+        await office.dial()
+
+        await office.sim.advance(hours=2)
+
+        first, _, last = office.sim.callbacks
+        assert last.at - first.at == timedelta(seconds=3600 + 35)
+
+    async def test_all_at_once(self, office):
+        """Faults of a StatusCallback strike together: late, twice, odd and urlencoded."""
+        for name in ("callback-late", "callback-twice", "callback-odd-legs"):
+            office.sim.fault(name, on="terminal")
+        office.sim.fault("callback-as-urlencoded", on="terminal")
+
+        await office.dial()
+        await office.sim.advance(hours=1)
+
+        assert office.told == [*USUAL, USUAL[-1]]
+        assert office.events[2] == office.events[3]
+        assert office.sim.callbacks[-1].content_type == "application/x-www-form-urlencoded"
+
+    async def test_early_terminal(self, office):
+        """A call can be over before connect says that it was placed."""
+        office.sim.fault("callback-early", on="terminal")
+
+        await office.dial(to="+910000000486")
+        await office.sim.advance(hours=1)
+
+        assert office.told == ["answered 0", "terminal busy"]
+        assert office.placed == ["placed after 2"]
+
+    async def test_early_and_lost(self, office):
+        """The handler knows how the call goes although connect's answer was lost."""
+        office.sim.fault("callback-early")
+        office.sim.fault("reset-after-read", on="connect")
+
+        with pytest.raises(OutcomeUnknownError):
+            await office.dial()
+        told_first = list(office.told)
+        await office.sim.advance(hours=1)
+
+        assert told_first == ["answered 0"]
+        assert office.told == USUAL
+
+
+def comparable(event: StatusCallback) -> dict[str, object]:
+    """Say what an event says, with times as they stand to its beginning; not how it was spelled."""
+    told = attrs.asdict(event)
+    begun = event.date_created
+    times = ("date_created", "date_updated", "start_time", "end_time")
+    since = {name: told[name] - begun if told[name] and begun else None for name in times}
+    recorded = {"recording_url": bool(event.recording_url)}
+    return told | since | recorded | {"call_sid": "", "pairs": ()}
+
+
+class TestTime:
+    async def test_handler_that_sleeps(self, office):
+        """A handler may sleep by the simulator's clock: time goes on, and waits for it in turn."""
+        slept: list[float] = []
+
+        @office.callbacks.on(CallTerminated)
+        async def sleep(event: CallTerminated) -> None:
+            await office.sim.clock.sleep(5)
+            slept.append(office.sim.clock.monotonic())
+
+        await office.dial()
+        await office.sim.advance(minutes=3)
+
+        assert slept == [46.0]
+        assert [told.status for told in office.sim.callbacks] == [200] * 3
+
+    async def test_handler_that_oversleeps(self, office):
+        """Exotel gives up after 15 seconds, and tries again 5 and 15 minutes later."""
+        began: list[float] = []
+
+        @office.callbacks.on(CallTerminated)
+        async def sleep(event: CallTerminated) -> None:
+            began.append(office.sim.clock.monotonic())
+            await office.sim.clock.sleep(20)
+
+        await office.dial()
+        await office.sim.advance(hours=1)
+
+        terminal = [
+            told for told in office.sim.callbacks if "terminal" in dict(told.fields).values()
+        ]
+        assert [told.status for told in terminal] == [None] * 3
+        assert began == [41.0, 41.0 + 300, 41.0 + 900]
+
+    async def test_handler_that_fails_once(self, office):
+        """A failing handler is told again five minutes later."""
+        tries: list[float] = []
+
+        @office.callbacks.on(CallTerminated)
+        async def fail(event: CallTerminated) -> None:
+            tries.append(office.sim.clock.monotonic())
+            if len(tries) == 1:
+                raise LookupError("on purpose")
+
+        await office.dial()
+        await office.sim.advance(hours=1)
+
+        assert tries == [41.0, 341.0]
+
+    async def test_never_ending_call(self, office):
+        """Of a call that never ends nothing terminal is told; a TimeLimit ends it."""
+        office.sim.script(to="+919812300002", talks=math.inf)
+
+        await office.dial()
+        await office.sim.advance(hours=24)
+        told_first = list(office.told)
+        await office.dial(time_limit=600)
+        await office.sim.advance(hours=1)
+
+        assert told_first == USUAL[:2]
+        assert office.told[2:] == USUAL
+        assert office.events[-1].conversation_duration == 600
+
+    async def test_many_at_once(self, office):
+        """Hundreds of calls at a time are all told, each to its end."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(150):
+                group.create_task(office.dial())
+            await asyncio.sleep(0)
+        await office.sim.advance(minutes=5)
+
+        assert len(office.events) == 450
+        assert sum(isinstance(event, CallTerminated) for event in office.events) == 150
