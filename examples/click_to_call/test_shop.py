@@ -1,4 +1,3 @@
-# ruff: noqa: S101
 """The shop against a simulated Exotel: how a call can go, and what can go wrong.
 
 The fixtures that begin with exotel_ come with exotel_async: there is nothing to import or mock.

@@ -19,7 +19,7 @@ class Account:
     """One of Exotel's customers."""
 
     sid: str
-    api_key: str
+    api_key: str = attrs.field(repr=False)
     api_token: str = attrs.field(repr=False)
     requests_per_minute: int | None = 200
     exophones: frozenset[str] = frozenset()  # keys of numbers; none: any number will do

@@ -14,9 +14,9 @@ from urllib.parse import quote_plus
 import attrs
 
 from .calls import FINISHED, Call
-from .checks import Pairs, bad, flag, once, whole, word
+from .checks import Pairs, bad, flag, misspelt, once, whole, word
 from .clock import IST
-from .numbers import key
+from .numbers import is_number, key
 
 Cursor = tuple[int, str]  # epoch second of DateCreated, Sid
 Test = Callable[[Call], bool]
@@ -34,6 +34,21 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 # Names whose place in the page's URIs the samples show: these first, those last.
 _FIRST = ("PageSize", "DateCreated", "SortBy")
 _LAST = ("details", "NumbersMetadata")
+_KNOWN = (
+    *_FIRST,
+    "After",
+    "Before",
+    "Sid",
+    "Status",
+    "Direction",
+    "To",
+    "From",
+    "PhoneNumber",
+    "Duration",
+    "Price",
+    "RecordingUrlValidity",
+    *_LAST,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +92,18 @@ def parse(pairs: Pairs, *, now: datetime) -> Query:
         recording_url_validity=whole(params, "RecordingUrlValidity", least=5, most=60),
         echo=_echo({**params, "PageSize": str(page_size), "SortBy": order}),
     )
+
+
+def doubts(pairs: Pairs) -> list[str]:
+    """Say which parameters are not on the page: they filter nothing."""
+    names = {name for name, _ in pairs}
+    found = misspelt(names, _KNOWN)
+    meant = {name.lower() for name in _KNOWN}
+    return found + [
+        f"Parameter {name} is not known: known are {', '.join(_KNOWN)}"
+        for name in sorted(names)
+        if name.lower() not in meant
+    ]
 
 
 def page(calls: Iterable[Call], query: Query) -> Page:
@@ -161,6 +188,9 @@ def _number_tests(params: Mapping[str, str]) -> Iterable[Test]:
     for name, read in readers.items():
         if name in params:
             numbers = _several(params, name, most=_MOST_NUMBERS)
+            for number in numbers:
+                if not is_number(number.strip()):
+                    raise bad(f"Invalid {name} {number!r}: must be a phone number")
             yield _among({key(number.strip()) for number in numbers}, read)
 
 
@@ -234,19 +264,21 @@ def _amount(text: str) -> Decimal | None:
 
 def _time(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, _TIME).replace(tzinfo=IST)
+        found = datetime.strptime(text, _TIME).replace(tzinfo=IST)
     except ValueError:
         return None
+    return found if found.strftime(_TIME) == text else None  # strptime takes single digits, too
 
 
 def _created(text: str | None, *, now: datetime) -> Test:
     if text is None:
         return lambda call: call.date_created >= now - _REACH
     limits = dict(_terms("DateCreated", text, ("gte", "lte"), _time))
-    last = limits.get("lte", now)
-    first = limits.get("gte", last - _REACH)
-    if first > last:
+    if "gte" in limits and limits["gte"] > limits.get("lte", limits["gte"]):
         raise bad(f"Invalid DateCreated {text!r}: it ends before it starts")
+    last = limits.get("lte", max(now, limits.get("gte", now)))
+    # What was left out goes as far as it may.
+    first = limits.get("gte", max(last - _REACH, min(last, _months_before(now))))
     if last - first > _REACH:
         raise bad(f"Invalid DateCreated {text!r}: maximum date range is 1 month")
     if first < _months_before(now):

@@ -164,7 +164,9 @@ def step(call: Call, stage: Stage, *, at: datetime, recordings: str = "") -> Cal
     match stage.act:
         case "ring":
             ringing = _with_leg(call, stage.leg, status="ringing")
-            return ringing if stage.leg else attrs.evolve(ringing, status="ringing")
+            if stage.leg:
+                return ringing
+            return attrs.evolve(ringing, status="ringing", date_updated=at)
         case "answer":
             answered = _with_leg(call, stage.leg, status="in-progress", answered_at=at)
             return attrs.evolve(

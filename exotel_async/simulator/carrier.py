@@ -80,6 +80,7 @@ class Carrier:
         self,
         clock: VirtualClock,
         send: Callable[[Letter], Awaitable[None]],
+        release: Callable[[str], Awaitable[None]],
         *,
         chance: Random,
         faults: FaultBook,
@@ -92,6 +93,7 @@ class Carrier:
         self.recordings = ""  # where they are found
         self._clock = clock
         self._send = send
+        self._release = release  # is told that a call is over: nothing is to be held back for it
         self._chance = chance
         self._faults = faults
         self._journals = journals
@@ -125,6 +127,8 @@ class Carrier:
                 reply = self._carry_out(asked, as_json=as_json)
             except RefusedError as error:
                 reply, refused = _refusal(error, as_json=as_json), error
+        elif asked.kind == "connect":
+            refused = _mistake_in(asked)  # it is one, although nobody looks at it
         if fault is not None:
             reply = fault.spoil(reply)
         self._note(asked, reply, fault, refused)
@@ -147,8 +151,8 @@ class Carrier:
             fault=fault.name if fault else None,
         )
         self._journals.received(received)
-        if refused is not None and refused.mistake:
-            self._journals.complain(received, refused.message)
+        for message in _doubts(asked) if refused is None else _mistakes(refused):
+            self._journals.complain(received, message)
 
     def _fault_of_number(self, asked: Asked) -> Fault | None:
         if asked.kind == "connect":
@@ -243,14 +247,15 @@ class Carrier:
     def _hurried(self, call: Call, stages: Sequence[Stage]) -> int:
         """Where a fault says so, live up to a StatusCallback at once: it overtakes the answer.
 
-        Returns how many stages have passed then.
+        Its stages bear the times that they would have had. Returns how many have passed then.
         """
         callback = call.order.callback if call.order else None
         if callback is None or not self._faults.may_strike("early"):
             return 0
         told: list[Letter] = []
         for passed, stage in enumerate(stages, start=1):
-            call = self._stepped(call, stage)
+            at = call.date_created + timedelta(seconds=stage.after)
+            call = step(call, stage, at=at, recordings=self.recordings)
             written = letter(call, callback, stage.event) if stage.event else None
             if written is not None:
                 told.append(written)
@@ -266,6 +271,8 @@ class Carrier:
             self._forget_oldest(sid)
         if stage.event is not None:
             await self._tell(call, stage.event)
+        if stage.act == "end":
+            await self._release(sid)
 
     def _stepped(self, call: Call, stage: Stage) -> Call:
         at = self._clock.now().replace(microsecond=0)
@@ -349,6 +356,25 @@ def _refusal(refused: RefusedError, *, as_json: bool) -> Reply:
     if refused.status != 401:
         return reply
     return attrs.evolve(reply, headers={"WWW-Authenticate": 'Basic realm="Exotel"'})
+
+
+def _mistakes(refused: RefusedError) -> list[str]:
+    return [refused.message] if refused.mistake else []
+
+
+def _doubts(asked: Asked) -> list[str]:
+    """Say what was let through, but is not as the page has it."""
+    if asked.kind == "connect":
+        return checks.doubts(asked.form)
+    return bulk.doubts(asked.query) if asked.kind == "bulk" else []
+
+
+def _mistake_in(asked: Asked) -> RefusedError | None:
+    try:
+        checks.connect(asked.form, account_sid=asked.path[2])
+    except RefusedError as refused:
+        return refused
+    return None
 
 
 def _nowhere() -> RefusedError:

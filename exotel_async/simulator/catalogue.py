@@ -7,6 +7,7 @@ request was read; a StatusCallback, on its way or by overtaking connect's answer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -44,8 +45,20 @@ class Kind:
     place: Place
     spoil: Spoil | None = None
     carried_out: bool = True  # whether what was asked for happens all the same
-    seconds: float = 0.0  # if nobody says another number
-    lasts: bool = False  # until it is taken away
+    seconds: float | None = None  # if nobody says another number; None: it has no duration
+    only_on: tuple[str, ...] | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Tell whether it strikes until it is taken away, and not now and then."""
+        return self.place == "listening"
+
+    @property
+    def may_be_on(self) -> tuple[str, ...]:
+        """Name what it can be restricted to."""
+        if self.only_on is not None:
+            return self.only_on
+        return {"listening": (), "connection": (), "answer": REQUESTS}.get(self.place, EVENTS)
 
 
 def _exception(status: int, message: str, code: int | None = None) -> bytes:
@@ -113,8 +126,8 @@ _REDIRECT = Reply(status=302, content_type="text/html", headers={"Location": "/e
 
 _ALL = (
     Kind("connection-refused", "nobody listens, until it is taken away or SECONDS have passed",
-         "listening", lasts=True),
-    Kind("reset-on-connect", "a new connection is reset before anything of it is read",
+         "listening", seconds=inf),
+    Kind("reset-on-connect", "a new connection is reset, and nothing of it heeded",
          "connection"),
     Kind("close-after-read", "the request is read, and the connection closed without a word",
          "answer", _silent("close")),
@@ -162,9 +175,9 @@ _ALL = (
     Kind("callback-late", "it is sent SECONDS later", "callback", seconds=600.0),
     Kind("callback-twice", "it is sent again SECONDS later", "callback", seconds=1.0),
     Kind("callback-out-of-order", "'answered' is sent after the call's next StatusCallback",
-         "callback"),
-    Kind("callback-early", "the call's first StatusCallback is sent before connect's answer",
-         "early"),
+         "callback", only_on=("answered",)),
+    Kind("callback-early", "a StatusCallback, and what precedes it in the call, overtakes "
+         "connect's answer, with the times it would have had", "early"),
     Kind("callback-as-json", "it is encoded as JSON, whatever was asked", "callback"),
     Kind("callback-as-multipart", "it is encoded as multipart/form-data", "callback"),
     Kind("callback-as-urlencoded", "it is urlencoded", "callback"),

@@ -24,6 +24,31 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "StatusCallbackContentType": ("multipart/form-data", "application/json"),
 }
 _URLS = ("WaitUrl", "StartPlaybackValue", "StatusCallback")
+_FLOW_HOSTS = ("my.exotel.com", "my.in.exotel.com", "127.0.0.1", "localhost")
+# Of two numbers only; the page's table for flows lacks them.
+_NOT_FOR_FLOWS = (
+    "WaitUrl",
+    "Record",
+    "RecordingChannels",
+    "RecordingFormat",
+    "StartPlaybackTo",
+    "StartPlaybackValue",
+    "StatusCallbackEvents",
+    "StatusCallbackContentType",
+)
+_KNOWN = (
+    "From",
+    "To",
+    "CallerId",
+    "Url",
+    "TimeLimit",
+    "TimeOut",
+    "CustomField",
+    "CallType",
+    *_URLS,
+    *_WORDS,
+    "StatusCallbackEvents",
+)
 
 
 class RefusedError(Exception):
@@ -82,6 +107,8 @@ def flag(params: Mapping[str, str], name: str) -> bool:
 
 def connect(pairs: Pairs, *, account_sid: str) -> Order:
     """Read what a connect asks for, or refuse it."""
+    if not pairs:
+        raise bad("No parameters: they are sent as form-data in the body of the request")
     params = once(pairs)
     to = _target(params, account_sid=account_sid)
     _check_words(params)
@@ -99,6 +126,35 @@ def connect(pairs: Pairs, *, account_sid: str) -> Order:
     )
 
 
+def doubts(pairs: Pairs) -> list[str]:
+    """Say what is let through, but can't be meant: the page has it otherwise."""
+    names = {name.partition("[")[0] for name, _ in pairs}
+    params = dict(pairs)
+    found = misspelt(names, _KNOWN)
+    if "Url" in names:
+        found += [
+            f"{name} is for two numbers (From and To), not for a call to a flow"
+            for name in _NOT_FOR_FLOWS
+            if name in names
+        ]
+    if "StatusCallbackEvents" in names and "StatusCallback" not in names:
+        found.append("StatusCallbackEvents without StatusCallback: nobody will be told")
+    wait = params.get("WaitUrl", ".wav").partition("?")[0]
+    if not wait.lower().endswith(".wav"):
+        found.append(f"Invalid WaitUrl {params['WaitUrl']!r}: only wav is supported")
+    return found
+
+
+def misspelt(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Say which names differ from known ones in nothing but case: Exotel does not heed those."""
+    meant = {name.lower(): name for name in known}
+    return [
+        f"Parameter {name} is not known: write {meant[name.lower()]}"
+        for name in sorted(names)
+        if name not in known and name.lower() in meant
+    ]
+
+
 def _target(params: Mapping[str, str], *, account_sid: str) -> str | None:
     """Give the second number, or None when a flow is to be reached."""
     if "Url" not in params:
@@ -107,8 +163,9 @@ def _target(params: Mapping[str, str], *, account_sid: str) -> str | None:
         return _number(params, "To")
     if "To" in params:
         raise bad("Parameters To and Url exclude each other: connect two numbers, or a flow")
-    path = _FLOW.fullmatch(_url("Url", params["Url"]).path)
-    if path is None or path["sid"] != account_sid:
+    url = _url("Url", params["Url"])
+    path = _FLOW.fullmatch(url.path)
+    if path is None or path["sid"] != account_sid or url.host not in _FLOW_HOSTS:
         wanted = f"http://my.exotel.com/{account_sid}/exoml/start_voice/{{app_id}}"
         raise bad(f"Invalid Url {params['Url']!r}: must be {wanted}")
     return None
@@ -136,15 +193,23 @@ def _check_urls(params: Mapping[str, str]) -> None:
             _url(name, params[name])
 
 
-def _url(name: str, text: str) -> URL:
+def is_url(text: str) -> bool:
+    """Tell whether this is a URL that HTTP can reach.
+
+    >>> is_url("https://example.com/x"), is_url("example.com"), is_url("http://[bad/")
+    (True, False, False)
+    """
     try:
         url = URL(text)
-        usable = url.scheme in ("http", "https") and bool(url.host)  # decodes the name: may fail
+        return url.scheme in ("http", "https") and bool(url.host)  # decodes the name: may fail
     except ValueError:
-        url, usable = URL(), False
-    if not usable:
+        return False
+
+
+def _url(name: str, text: str) -> URL:
+    if not is_url(text):
         raise bad(f"Invalid {name} {text!r}: must be an http or https URL")
-    return url
+    return URL(text)
 
 
 def _callback(params: Mapping[str, str], *, two_numbers: bool) -> Callback | None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from threading import Lock
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 Action = Callable[[], Awaitable[None]]
 
+_logger = logging.getLogger("exotel_async.simulator")
+
 # Turns of the event loop that a woken coroutine gets before time moves on: enough for
 # one HTTP exchange on loopback, which needs about a dozen. Where several loops have a
 # part in it, each gets its turns in rounds, so that they can talk to each other.
 _ROUNDS, _TURNS = 6, 10
+_MOST_ROUNDS = 1000  # of turns in which something goes on all the time
 _PATIENCE = 1.0  # seconds of real time that another loop has for its turns
+_SLICE = 0.05  # seconds after which it is seen whether that loop still runs
 
 
 async def _turn() -> None:
@@ -45,7 +51,11 @@ class VirtualClock:
         self._actions: dict[int, Action] = {}
         self._guard = Lock()
         self._advancing = False
+        self._acting: asyncio.Task[None] | None = None  # what an advance that was cancelled began
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()  # in which somebody slept
+        # Loops that were too busy for their turns, until they have taken them.
+        self._busy: WeakKeyDictionary[asyncio.AbstractEventLoop, Future[None]] = WeakKeyDictionary()
+        self._stirs = 0
         self._listeners: set[Callable[[], None]] = set()
         self._run: _Run | None = None
 
@@ -56,7 +66,7 @@ class VirtualClock:
 
     @property
     def running(self) -> bool:
-        """Whether time passes by itself."""
+        """Whether time passes by itself now: it does not while somebody advances it."""
         return self._run is not None
 
     def now(self) -> datetime:
@@ -94,8 +104,7 @@ class VirtualClock:
                 loop.call_soon_threadsafe(finish)
             await self.settle()
 
-        with self._guard:
-            self._loops.add(loop)
+        self.take_part()
         ticket = self.call_later(seconds, wake)
         self._tell_listeners()
         try:
@@ -130,24 +139,37 @@ class VirtualClock:
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: what falls due happens in order, each before the next.
 
-        Time has one driver: RuntimeError when another advance is still under way.
+        Time has one driver: RuntimeError when another advance is still under way. Cancelled,
+        it ends the waiting; what had begun to happen goes on.
         """
         if seconds < 0:
             raise ValueError(f"time does not run backwards: seconds={seconds}")
         if self._advancing:
             raise RuntimeError("the clock is being advanced already; await that first")
-        await self._run_until(self._reading() + _microseconds(seconds))
-        if self._run is not None:
-            self._run.shift(to=self._elapsed)
+        target = self._within_reach(self.monotonic() + seconds)
+        run, self._run = self._run, None  # meanwhile it is this that time runs by
+        try:
+            await self._run_until(target)
+        finally:
+            self._run = run
+            if run is not None:
+                run.shift(to=self._elapsed)
+
+    def _within_reach(self, instant: float) -> int:
+        try:
+            self.at(instant)
+        except (OverflowError, ValueError) as error:
+            raise ValueError("time does not reach so far") from error
+        return _microseconds(instant)
 
     async def run(self, speed: float) -> None:
         """Let time pass by itself, `speed` times faster than outside, until cancelled."""
-        self._run = _Run(self._elapsed, speed)
+        run = self._run = _Run(self._elapsed, speed)
         try:
             while True:
-                if not self._advancing:
-                    await self._run_until(self._run.reading())
-                await self._run.rest(until=self._next_due())
+                if self._run is run:
+                    await self._run_until(run.reading())
+                await run.rest(until=self._next_due() if self._run is run else None)
         finally:
             self._elapsed, self._run = self._reading(), None
 
@@ -158,11 +180,39 @@ class VirtualClock:
         here = asyncio.get_running_loop()
         with self._guard:
             others = [loop for loop in self._loops if loop is not here and loop.is_running()]
-        for _ in range(_ROUNDS):
+        quiet = 0
+        for _ in range(_MOST_ROUNDS):
+            before = self._stirs
             await _turn()
-            for loop in list(others):
-                if not await _turn_in(loop):
-                    others.remove(loop)
+            for loop in others:
+                await self._turn_in(loop)
+            quiet = quiet + 1 if self._stirs == before else 0
+            if quiet == _ROUNDS:
+                return
+
+    def stir(self) -> None:
+        """Note that something goes on: who lets things settle waits until nothing does."""
+        self._stirs += 1
+
+    async def _turn_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give another thread's loop its turns; one that does not take them is not waited for."""
+        if loop in self._busy:
+            if not self._busy[loop].done():
+                return
+            del self._busy[loop]
+        taken = _take_turns(loop)
+        waited = 0.0
+        while not taken.done() and loop.is_running():
+            if waited >= _PATIENCE:
+                self._busy[loop] = taken
+                return
+            await asyncio.wait({asyncio.wrap_future(taken)}, timeout=_SLICE)
+            waited += _SLICE
+
+    def take_part(self) -> None:
+        """Give the loop that runs here its turns before time moves on, as if it slept."""
+        with self._guard:
+            self._loops.add(asyncio.get_running_loop())
 
     def listen(self, told: Callable[[], None]) -> Callable[[], None]:
         """Have `told` called whenever somebody begins to sleep; returns what ends that."""
@@ -185,14 +235,27 @@ class VirtualClock:
     async def _run_until(self, target: int) -> None:
         self._advancing = True
         try:
+            if self._acting is not None:
+                await asyncio.wait({self._acting})
             await self.settle()  # who was just started gets to its sleep
             while (taken := self._take(until=target)) is not None:
                 due, action = taken
                 self._elapsed = max(self._elapsed, due)
-                await action()
+                await self._act(action)
             self._elapsed = max(self._elapsed, target)
         finally:
             self._advancing = False
+
+    async def _act(self, action: Action) -> None:
+        if self._run is not None:  # a failure must not stop time
+            try:
+                await action()
+            except Exception:
+                _logger.exception("something that was due in the simulator failed")
+            return
+        self._acting = asyncio.create_task(_awaited(action))
+        await asyncio.shield(self._acting)
+        self._acting = None
 
     def _take(self, *, until: int) -> tuple[int, Action] | None:
         with self._guard:
@@ -237,23 +300,23 @@ class _Run:
         self._news.clear()
 
 
-async def _turn_in(loop: asyncio.AbstractEventLoop) -> bool:
-    """Give another thread's loop its turns; False if it does not take them."""
-    turn = _turn()
-    try:
-        taken = asyncio.run_coroutine_threadsafe(turn, loop)
-    except RuntimeError:  # closed
-        turn.close()
-        return False
-    try:
-        await asyncio.wait_for(asyncio.wrap_future(taken), _PATIENCE)
-    except (TimeoutError, asyncio.CancelledError):
-        taken.cancel()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return False
-    return True
+def _take_turns(loop: asyncio.AbstractEventLoop) -> Future[None]:
+    """Let a loop of another thread take its turns; no coroutine, which it might leave behind."""
+    taken: Future[None] = Future()
+
+    def turn(left: int) -> None:
+        if left:
+            loop.call_soon(turn, left - 1)
+        else:
+            taken.set_result(None)
+
+    with suppress(RuntimeError):  # it was closed
+        loop.call_soon_threadsafe(turn, _TURNS)
+    return taken
+
+
+async def _awaited(action: Action) -> None:
+    await action()
 
 
 def _microseconds(seconds: float) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
@@ -15,7 +14,7 @@ import attrs
 from yarl import URL
 
 from .callbacks import JSON, MULTIPART, URLENCODED, Letter, Payload, encode, flattened
-from .checks import Pairs
+from .checks import Pairs, is_url
 from .clock import VirtualClock
 from .faults import Fault, FaultBook
 from .odd import ODDITIES
@@ -23,6 +22,7 @@ from .odd import ODDITIES
 DEADLINE = 15.0  # seconds that a receiver has
 # Exotel tries again 5 and 15 minutes after the first attempt: these are the gaps between.
 _GAPS = (5 * 60.0, 10 * 60.0)
+_GRACE = 0.3  # seconds of real time for a receiver to answer after somebody began to sleep
 _ENCODINGS = {
     "callback-as-json": JSON,
     "callback-as-multipart": MULTIPART,
@@ -38,8 +38,9 @@ class Delivered:
     content_type: str  # the media type alone
     fields: Pairs  # nested names as a form writes them: ("Legs[0][Status]", "completed")
     at: datetime
-    status: int | None  # None: no answer, lost, or not sent because the host is not this machine
+    status: int | None  # None: it was not sent, or not answered
     fault: str | None = None  # names of the faults that struck it
+    problem: str | None = None  # why it was not sent, or not answered
 
 
 @attrs.frozen(kw_only=True)
@@ -50,20 +51,37 @@ class _Parcel:
     payload: Payload
     faults: tuple[str, ...] = ()
 
-    def delivered(self, *, at: datetime, status: int | None) -> Delivered:
+    def delivered(self, outcome: _Outcome, *, at: datetime) -> Delivered:
         """Say what became of it."""
         return Delivered(
             url=self.letter.url,
             content_type=self.letter.content_type,
             fields=flattened(self.letter.fields),
             at=at,
-            status=status,
+            status=outcome.status,
             fault=", ".join(self.faults) or None,
+            problem=outcome.problem,
         )
 
 
+@attrs.frozen
+class _Outcome:
+    """What came of one attempt."""
+
+    status: int | None = None
+    problem: str | None = None
+
+
+_LOST = _Outcome()
+_LATE = _Outcome(problem=f"no answer within {DEADLINE:g} s")
+_CUT = _Outcome(problem="the simulator was closed meanwhile")
+_ELSEWHERE = _Outcome(
+    problem="not sent: its host is not this machine; route() it, or say allow_remote_callbacks=True"
+)
+
+
 async def post_callback(
-    url: str,
+    url: str | URL,
     body: bytes,
     content_type: str,
     *,
@@ -71,7 +89,7 @@ async def post_callback(
 ) -> int | None:
     """Post a StatusCallback as Exotel would; give the answer's status, None if none came."""
     async with _session(timeout) as session:
-        return await _post(session, url, Payload(body=body, content_type=content_type))
+        return (await _post(session, url, Payload(body=body, content_type=content_type))).status
 
 
 class Courier:
@@ -84,15 +102,16 @@ class Courier:
         note: Callable[[Delivered], None],
         *,
         allow_remote: bool,
+        patience: float,
     ) -> None:
-        self.routes: dict[str, str] = {}  # from the beginning of a URL to what stands for it
-        self.patience = DEADLINE  # seconds of real time, where the receiver waits for no clock
         self._clock = clock
         self._faults = faults
         self._note = note
         self._allow_remote = allow_remote
+        self._patience = patience  # seconds of real time
+        self._routes: dict[str, str] = {}  # from the beginning of a URL to what stands for it
         self._session: aiohttp.ClientSession | None = None
-        self._held: dict[str, list[_Parcel]] = {}  # by call: until the next one was sent
+        self._held: dict[str, list[tuple[_Parcel, list[Fault]]]] = {}  # by call
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -107,41 +126,64 @@ class Courier:
         if session is not None:
             await session.close()
 
-    async def send(self, letter: Letter) -> None:
-        """Deliver a StatusCallback as the faults of the hour have it."""
+    def route(self, prefix: str, to: str) -> Callable[[], None]:
+        """Send what is for URLs with this beginning to others; returns what ends that."""
+        for name, url in (("prefix", prefix), ("to", to)):
+            if not is_url(url):
+                raise ValueError(f"{name} must be an http or https URL, not {url!r}")
+        self._routes[prefix] = to
+
+        def end() -> None:
+            self._routes.pop(prefix, None)
+
+        return end
+
+    async def send(self, letter: Letter, *, early: bool = False) -> None:
+        """Deliver a StatusCallback as the faults of the hour have it.
+
+        `early`: it overtakes the answer to connect.
+        """
         struck = self._faults.strike_all("callback", letter.event)
         names = [fault.name for fault in struck]
-        parcel = _packed(letter, names)
-        if "callback-lost" in names:
-            self._note(parcel.delivered(at=self._clock.now(), status=None))
-        elif "callback-out-of-order" in names and letter.event == "answered":
-            self._held.setdefault(letter.call_sid, []).append(parcel)
+        parcel = _packed(letter, [*(["callback-early"] if early else []), *names])
+        if "callback-out-of-order" in names:
+            self._held.setdefault(letter.call_sid, []).append((parcel, struck))
         else:
             await self._hand_over(parcel, struck)
+            await self.release(letter.call_sid, after=_lateness(struck))
 
-    async def _hand_over(self, parcel: _Parcel, struck: Sequence[Fault]) -> None:
-        """Send a parcel now or late, once or twice, and after it what was held back for it."""
-        late = [fault.seconds for fault in struck if fault.name == "callback-late"]
-        if late:
-            self._clock.call_later(max(late), partial(self._deliver, parcel))
-        else:
-            await self._deliver(parcel)
+    async def release(self, call_sid: str, *, after: float = 0.0) -> None:
+        """Deliver what was held back until the call's next StatusCallback was sent."""
+        for parcel, struck in self._held.pop(call_sid, ()):
+            await self._hand_over(parcel, struck, after=after)
+
+    async def _hand_over(
+        self, parcel: _Parcel, struck: Sequence[Fault], *, after: float = 0.0
+    ) -> None:
+        """Send a parcel now, late, twice or never."""
+        if "callback-lost" in parcel.faults:
+            self._note(parcel.delivered(_LOST, at=self._clock.now()))
+            return
+        late = after + _lateness(struck)
+        await self._deliver_in(late, parcel)
         for fault in struck:
             if fault.name == "callback-twice":
-                again = max([0.0, *late]) + fault.seconds
-                self._clock.call_later(again, partial(self._deliver, parcel))
-        for held in self._held.pop(parcel.letter.call_sid, ()):
-            await self._deliver(held)
+                await self._deliver_in(late + fault.seconds, parcel)
+
+    async def _deliver_in(self, seconds: float, parcel: _Parcel) -> None:
+        if seconds > 0:
+            self._clock.call_later(seconds, partial(self._deliver, parcel))
+        else:
+            await self._deliver(parcel)
 
     async def _deliver(self, parcel: _Parcel, *, attempt: int = 0) -> None:
         """Try once; time waits for the receiver, unless that waits for time itself."""
-        trying = asyncio.create_task(self._attempt(parcel, attempt))
+        trying = asyncio.create_task(self._attempt(parcel, attempt, at=self._clock.now()))
         self._tasks.add(trying)
         trying.add_done_callback(self._tasks.discard)
-        if self._clock.running:
-            return
-        await self._until_done_or_asleep(trying)
-        await self._clock.settle()  # what the receiver started gets to run before time moves on
+        if not self._clock.running:
+            await self._until_done_or_asleep(trying)
+            await self._clock.settle()  # what the receiver started runs before time moves on
 
     async def _until_done_or_asleep(self, trying: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -159,50 +201,65 @@ class Courier:
             await asyncio.wait({trying, asleep}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             forget()
+        if not trying.done():  # it may be somebody else who sleeps: who is awake gets to its end
+            await asyncio.wait({trying}, timeout=min(_GRACE, self._patience))
 
-    async def _attempt(self, parcel: _Parcel, attempt: int) -> None:
-        letter = parcel.letter
-        at = self._clock.now()
-        url = self._routed(letter.url)
+    async def _attempt(self, parcel: _Parcel, attempt: int, *, at: datetime) -> None:
+        url = self._routed(parcel.letter.url)
         allowed = self._allow_remote or is_loopback(url)
-        status = await self._within_deadline(url, parcel.payload) if allowed else None
-        self._note(parcel.delivered(at=at, status=status))
-        if allowed and status != 200 and attempt < len(_GAPS):
+        try:
+            outcome = await self._within_deadline(url, parcel.payload) if allowed else _ELSEWHERE
+        except asyncio.CancelledError:
+            self._note(parcel.delivered(_CUT, at=at))
+            raise
+        self._note(parcel.delivered(outcome, at=at))
+        if allowed and outcome.status != 200 and attempt < len(_GAPS):
             passed = (self._clock.now() - at).total_seconds()
             again = partial(self._deliver, parcel, attempt=attempt + 1)
             self._clock.call_later(_GAPS[attempt] - passed, again)
 
-    async def _within_deadline(self, url: str, payload: Payload) -> int | None:
-        """Post it; a receiver has 15 seconds of the simulator's time, and of real time."""
+    async def _within_deadline(self, url: str, payload: Payload) -> _Outcome:
+        """Post it; a receiver has 15 seconds of the simulator's time, and some of real time."""
         if self._session is None:
-            return None
+            return _CUT
         posting = asyncio.ensure_future(_post(self._session, url, payload))
 
         async def give_up() -> None:
+            await asyncio.wait({posting}, timeout=min(_GRACE, self._patience))
             posting.cancel()
 
         # While time runs by itself it runs too fast for a receiver that lives outside.
         ticket = None if self._clock.running else self._clock.call_later(DEADLINE, give_up)
         try:
-            async with asyncio.timeout(self.patience):
-                return await posting
-        except TimeoutError:
-            return None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                posting.cancel()
-                raise
-            return None
+            await asyncio.wait({posting}, timeout=self._patience)
         finally:
+            posting.cancel()
             if ticket is not None:
                 self._clock.cancel(ticket)
+        return posting.result() if posting.done() and not posting.cancelled() else _LATE
 
     def _routed(self, url: str) -> str:
-        for prefix, local in self.routes.items():
-            if url.startswith(prefix):
-                return local + url.removeprefix(prefix)
-        return url
+        fitting = [prefix for prefix in self._routes if _begins_with(url, prefix)]
+        if not fitting:
+            return url
+        prefix = max(fitting, key=len)
+        return self._routes[prefix] + url.removeprefix(prefix)
+
+
+def _begins_with(url: str, prefix: str) -> bool:
+    """Tell whether a URL lies below another: a name that only begins alike does not.
+
+    >>> _begins_with("https://shop.example/x", "https://shop.example")
+    True
+    >>> _begins_with("https://shop.example.org/", "https://shop.example")
+    False
+    """
+    rest = url.removeprefix(prefix)
+    return rest != url and (prefix.endswith("/") or rest[:1] in ("", "/", "?"))
+
+
+def _lateness(struck: Sequence[Fault]) -> float:
+    return max((fault.seconds for fault in struck if fault.name == "callback-late"), default=0.0)
 
 
 def is_loopback(url: str) -> bool:
@@ -219,14 +276,18 @@ def is_loopback(url: str) -> bool:
 
 
 def _packed(letter: Letter, faults: Sequence[str]) -> _Parcel:
-    """Encode a StatusCallback, as oddly as the faults have it."""
+    """Encode a StatusCallback, as oddly as the faults have it, whatever their order."""
+    fields, content_type = letter.fields, letter.content_type
+    for name, odd in ODDITIES.items():
+        if name in faults:
+            fields = odd(fields)
     for name in faults:
-        odd = ODDITIES.get(name)
-        fields = letter.fields if odd is None else odd(letter.fields)
-        content_type = _ENCODINGS.get(name, letter.content_type)
-        letter = attrs.evolve(letter, fields=fields, content_type=content_type)
-    payload = encode(letter.fields, letter.content_type)
-    return _Parcel(letter=letter, payload=payload, faults=tuple(faults))
+        content_type = _ENCODINGS.get(name, content_type)
+    return _Parcel(
+        letter=attrs.evolve(letter, fields=fields, content_type=content_type),
+        payload=encode(fields, content_type),
+        faults=tuple(faults),
+    )
 
 
 def _session(timeout: float | None) -> aiohttp.ClientSession:
@@ -236,12 +297,13 @@ def _session(timeout: float | None) -> aiohttp.ClientSession:
     )
 
 
-async def _post(session: aiohttp.ClientSession, url: str, payload: Payload) -> int | None:
+async def _post(session: aiohttp.ClientSession, url: str | URL, payload: Payload) -> _Outcome:
     headers = {"Content-Type": payload.content_type}
-    with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+    try:
         async with session.post(
             url, data=payload.body, headers=headers, allow_redirects=False
         ) as answer:
             await answer.read()
-            return answer.status
-    return None
+            return _Outcome(answer.status)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return _Outcome(problem=f"no answer: {type(error).__name__}")

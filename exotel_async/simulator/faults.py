@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from random import Random
+from typing import TypeGuard
 
 import attrs
 
-from .catalogue import EVENTS, KINDS, REQUESTS, Kind, Place, Reply
+from .catalogue import KINDS, Kind, Place, Reply
 
 
 @attrs.define(kw_only=True)
@@ -55,13 +57,16 @@ class FaultBook:
         kind = KINDS.get(name)
         if kind is None:
             raise ValueError(f"name must be one of {', '.join(KINDS)}, not {name!r}")
-        _check(kind, on=on, times=times, probability=probability, seconds=seconds)
+        _check_on(kind, on)
+        _check_chance(kind, times, probability)
+        _check_seconds(kind, seconds)
+        _check_carried_out(kind, carried_out)
         fault = Fault(
             kind=kind,
             on=on,
             times=None if kind.lasts else times,
             probability=probability,
-            seconds=kind.seconds if seconds is None else seconds,
+            seconds=(kind.seconds or 0.0) if seconds is None else seconds,
             carried_out=kind.carried_out if carried_out is None else carried_out,
         )
         self._faults.append(fault)
@@ -75,7 +80,7 @@ class FaultBook:
             on=None,
             times=1,
             probability=1.0,
-            seconds=kind.seconds,
+            seconds=kind.seconds or 0.0,
             carried_out=kind.carried_out,
         )
 
@@ -115,21 +120,41 @@ class FaultBook:
         return True
 
 
-def _check(
-    kind: Kind,
-    *,
-    on: str | None,
-    times: int | None,
-    probability: float,
-    seconds: float | None,
-) -> None:
-    allowed = {"listening": (), "connection": (), "answer": REQUESTS}.get(kind.place, EVENTS)
+def _check_on(kind: Kind, on: str | None) -> None:
+    allowed = kind.may_be_on
     if on is not None and on not in allowed:
         words = f"one of {', '.join(allowed)} or None" if allowed else "None"
         raise ValueError(f"on must be {words} for {kind.name}, not {on!r}")
-    if times is not None and times < 1:
+
+
+def _check_chance(kind: Kind, times: object, probability: object) -> None:
+    if kind.lasts:
+        if times not in (None, 1) or probability != 1.0:
+            raise ValueError(f"{kind.name} has neither times nor probability: it lasts")
+        return
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
         raise ValueError(f"times must be 1 or more, or None for always, not {times!r}")
-    if not 0.0 < probability <= 1.0:
+    if not _is_number(probability) or not 0.0 < probability <= 1.0:
         raise ValueError(f"probability must be above 0 and at most 1, not {probability!r}")
-    if seconds is not None and seconds < 0:
-        raise ValueError(f"seconds must not be below 0, but is {seconds!r}")
+
+
+def _check_seconds(kind: Kind, seconds: object) -> None:
+    if seconds is None:
+        return
+    if kind.seconds is None:
+        raise ValueError(f"{kind.name} has no duration: seconds must be left out")
+    if not _is_number(seconds) or seconds < 0:
+        raise ValueError(f"seconds must be a number that is not below 0, not {seconds!r}")
+
+
+def _check_carried_out(kind: Kind, carried_out: object) -> None:
+    if carried_out is None:
+        return
+    if kind.place != "answer":
+        raise ValueError(f"carried_out concerns answers, and {kind.name} is none")
+    if not isinstance(carried_out, bool):
+        raise ValueError(f"carried_out must be True, False or None, not {carried_out!r}")  # noqa: TRY004
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

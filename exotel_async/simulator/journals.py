@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
@@ -12,6 +13,8 @@ from .checks import Pairs
 from .delivery import Delivered
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("exotel_async.simulator")
 
 
 @attrs.frozen(kw_only=True)
@@ -53,18 +56,23 @@ class Journals:
     def received(self, request: Received) -> None:
         """Note a request."""
         self._add(self.requests, request)
-        if self._watch:
-            self._watch(request)
+        self._tell(request)
 
     def delivered(self, attempt: Delivered) -> None:
         """Note an attempt to deliver a StatusCallback."""
         self._add(self.callbacks, attempt)
-        if self._watch:
-            self._watch(attempt)
+        self._tell(attempt)
 
     def complain(self, request: Received, message: str) -> None:
         """Note that a request was one that the page does not allow."""
         self._add(self.complaints, Complaint(request, message))
+
+    def _tell(self, entry: Received | Delivered) -> None:
+        if self._watch is not None:
+            try:
+                self._watch(entry)
+            except Exception:
+                _logger.exception("the simulator's watch failed")
 
     def _add(self, entries: list[T], entry: T) -> None:
         entries.append(entry)

@@ -11,7 +11,7 @@ import attrs
 
 # The page prints its numbers with some digits as X.
 _DIGITS = "[0-9Xx]"
-_NUMBER = re.compile(rf"\+?{_DIGITS}{{5,15}}|sips?:\S+")
+_NUMBER = re.compile(rf"\+?{_DIGITS}{{5,15}}|sips?:[!-~]+")
 _INDIAN = re.compile(rf"(?:\+91|91|0)?({_DIGITS}{{10}})")
 
 CIRCLES: Mapping[str, str] = MappingProxyType(

@@ -35,7 +35,7 @@ def _blanks(fields: Fields) -> Fields:
     blank: dict[str, Value] = dict.fromkeys(_TIMES, "1970-01-01 05:30:00")
     blank |= {"RecordingUrl": "null", "AnsweredBy": "NA"}
     odd: Fields = {
-        name: blank.get(name, "NA") if value in (None, "") else value
+        name: blank.get(name, "NA") if value in (None, "") and name != "CustomField" else value
         for name, value in fields.items()
     }
     return _legs(odd, lambda leg: {n: "null" if v is None else v for n, v in leg.items()})
@@ -90,14 +90,15 @@ def _legs(fields: Fields, odd: Callable[[Fields], Fields]) -> Fields:
     return fields | {"Legs": [odd(leg) if isinstance(leg, dict) else leg for leg in legs]}
 
 
+# In the order in which they apply: each has to find the fields as the page spells them.
 ODDITIES: Mapping[str, Callable[[Fields], Fields]] = MappingProxyType(
     {
-        "callback-odd-words": _words,
-        "callback-odd-keys": _keys,
         "callback-odd-blanks": _blanks,
-        "callback-odd-legs": _object_of_legs,
+        "callback-odd-words": _words,
         "callback-odd-times": _times,
         "callback-odd-durations": _durations,
         "callback-odd-lists": _lists,
+        "callback-odd-legs": _object_of_legs,
+        "callback-odd-keys": _keys,
     }
 )

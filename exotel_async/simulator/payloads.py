@@ -56,6 +56,8 @@ def answered(
     **more: str | int | None,
 ) -> Payload:
     """Make the body that tells that a leg was answered: 0 for From, 1 for To."""
+    if leg not in (0, 1):
+        raise ValueError(f"leg must be 0 for From or 1 for To, not {leg!r}")
     answers = [stage for stage in _STAGES if stage.act == "answer"]
     until = answers[leg].after
     return _payload("answered", _lived(until=until), encoding, fields, more)

@@ -8,14 +8,17 @@ from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from math import inf, isfinite
 from random import Random
 from types import MappingProxyType
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 
 from aiohttp import web
 
 from . import control, numbers, recordings, wiring
 from .accounts import Account
+from .bulk import DIRECTIONS
+from .callbacks import Letter
 from .calls import FINISHED, Call, Ending, Script, ready_made
 from .carrier import Carrier
 from .catalogue import FAULTS
@@ -50,14 +53,18 @@ class Simulator:
 
     Nothing rings and nothing is delivered but in `advance`: `sim.clock.sleep` waits
     until somebody calls it. The same seed and the same requests give the same Sids
-    and the same journals. State and journals live on after the end, for assertions.
+    and the same journals, but for the port in URLs of recordings. State and journals
+    live on after the end, for assertions.
 
     - `requests_per_minute`: None for no limit.
     - `start`: what the clock shows at first.
     - `speed`: let time pass by itself, so many times faster than outside.
     - `keep`: how many entries of each journal, and how many settled calls, are kept; None: all.
+      Calls that never end are always kept.
     - `exophones`: which CallerIds there are; none given: any number will do.
     - `allow_remote_callbacks`: deliver StatusCallbacks to other machines too.
+    - `patience`: seconds of real time that a receiver may take to answer. Exotel's deadline of
+      15 seconds is one of the simulator's time.
     - `watch`: is called with each `Received` and each `Delivered` as it happens.
     """
 
@@ -72,12 +79,14 @@ class Simulator:
         keep: int | None = None,
         exophones: Iterable[str] = (),
         allow_remote_callbacks: bool = False,
+        patience: float = 15.0,
         watch: Watch | None = None,
     ) -> None:
-        if speed is not None and not speed > 0:
-            raise ValueError(f"speed must be above 0, or None for time that stands still: {speed}")
-        if keep is not None and keep < 1:
-            raise ValueError(f"keep must be 1 or more, or None for all: {keep}")
+        if speed is not None:
+            _check_amount("speed", speed)
+        if keep is not None:
+            _check_amount("keep", keep)
+        _check_amount("patience", patience)
         self._speed = speed
         self._life = AsyncExitStack()
         self._closing = asyncio.Event()
@@ -91,16 +100,18 @@ class Simulator:
             self._faults,
             self._journals.delivered,
             allow_remote=allow_remote_callbacks,
+            patience=patience,
         )
         self._carrier = Carrier(
             self._clock,
             self._courier.send,
+            self._courier.release,
             chance=Random(seed),  # noqa: S311
             faults=self._faults,
             journals=self._journals,
             keep=keep,
         )
-        self._listener = Listener(self._handle, self._faults, port=port)
+        self._listener = Listener(self._handle, self._faults, self._clock.stir, port=port)
         self._account = self._new_account(
             sid="simulated1", requests_per_minute=requests_per_minute, exophones=exophones
         )
@@ -118,6 +129,8 @@ class Simulator:
                 life.push_async_callback(_ended, running)
                 await asyncio.sleep(0)
             self._carrier.recordings = f"http://{HOST}:{self._listener.port}/{recordings.PATH}"
+            if self._is_shut():
+                self._listener.refuse()
             self._is_open = True
             self._life = life.pop_all()
         return self
@@ -174,12 +187,14 @@ class Simulator:
     async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
         """Let virtual time pass; all that falls due in it has happened when this returns.
 
-        StatusCallbacks are delivered one after the other, each to its answer. Only a receiver
-        that sleeps by this clock itself has time go on meanwhile, and 15 seconds of it.
+        StatusCallbacks are delivered one after the other, each to its answer. Only for a
+        receiver that sleeps by this clock itself time goes on meanwhile, and 15 seconds of it.
         """
         for amount in (seconds, minutes, hours):
             if isinstance(amount, bool) or not isinstance(amount, int | float):
                 raise TypeError(f"time is advanced by numbers, not by {amount!r}")
+            if not isfinite(amount):
+                raise ValueError(f"time is advanced by finite numbers, not by {amount!r}")
         await self._clock.advance(seconds + 60 * minutes + 3600 * hours)
 
     def script(
@@ -201,10 +216,13 @@ class Simulator:
             raise ValueError(f"rings ({rings}) and talks ({talks}) must not be below 0")
         if ending not in ("answered", "busy", "no-answer", "failed"):
             raise ValueError(f"ending must be answered, busy, no-answer or failed, not {ending!r}")
+        chosen = {"to": to, "from_": from_}
+        if to is None and from_ is None:
+            raise ValueError("to or from_ must name the number that shall behave so")
         script = Script(ending=ending, rings=rings, talks=talks)
-        for number in (to, from_):
+        for name, number in chosen.items():
             if number is not None:
-                self._carrier.scripts[numbers.key(number)] = script
+                self._carrier.scripts[_key(name, number)] = script
 
     def fault(
         self,
@@ -237,8 +255,9 @@ class Simulator:
             seconds=seconds,
             carried_out=carried_out,
         )
-        if fault.kind.place == "listening":
-            self._listener.refuse()
+        if fault.kind.lasts:
+            if self._is_open:
+                self._listener.refuse()
             if seconds is not None:
                 self._clock.call_later(seconds, partial(self._admit_after, fault))
         return fault
@@ -251,20 +270,23 @@ class Simulator:
 
     async def _admit_after(self, fault: Fault) -> None:
         self._faults.discard(fault)
-        if self._is_open and not any(one.kind.place == "listening" for one in self._faults):
+        if self._is_open and not self._is_shut():
             self._listener.admit()
 
-    def whitelist(self, number: str) -> None:
-        """Allow calls to a number that is on the do-not-disturb register."""
-        self._account.whitelist.add(numbers.key(number))
+    def _is_shut(self) -> bool:
+        return any(fault.kind.lasts for fault in self._faults)
+
+    def whitelist(self, number: str, *, account_sid: str | None = None) -> None:
+        """Allow an account to call a number that is on the do-not-disturb register."""
+        self._account_of(account_sid).whitelist.add(_key("number", number))
 
     def route(self, prefix: str, to: str) -> Callable[[], None]:
         """Deliver StatusCallbacks for URLs that begin with `prefix` to `to` instead.
 
-        So a service under test can give out its public URL. Returns what ends it.
+        So a service under test can give out its public URL. The longest prefix that fits
+        counts. Returns what ends it.
         """
-        self._courier.routes[prefix] = to
-        return lambda: (self._courier.routes.pop(prefix, None), None)[1]
+        return self._courier.route(prefix, to)
 
     def add_account(
         self,
@@ -305,15 +327,23 @@ class Simulator:
         """Put in a call that has ended and settled; give its Sid.
 
         `date_created`: aware, an hour ago if not given. `duration` and `talked`: seconds
-        of the whole call and of both on the line; nobody talked unless it is completed.
+        of the whole call and of both on the line; nobody talked, and nothing was recorded,
+        unless it is completed.
         """
-        if status not in FINISHED:
-            raise ValueError(f"status must be one of {', '.join(FINISHED)}, not {status!r}")
+        _check_word("status", status, FINISHED)
+        _check_word("direction", direction, DIRECTIONS)
+        account = self._account_of(account_sid)
+        if sid in self._carrier.calls:
+            raise ValueError(f"sid: there is a call {sid!r} already")
+        if duration < 0 or talked < 0:
+            raise ValueError(f"duration ({duration}) and talked ({talked}) must not be below 0")
         created = date_created or self._clock.now() - timedelta(hours=1)
+        if created.tzinfo is None:
+            raise ValueError("date_created must be aware: give it a time zone")
         created = created.astimezone(IST).replace(microsecond=0)
         begun = Call(
             sid=sid or self._carrier.new_text(),
-            account_sid=account_sid or self._account.sid,
+            account_sid=account.sid,
             from_=from_,
             to=to,
             phone_number=phone_number,
@@ -323,12 +353,13 @@ class Simulator:
             date_updated=created,
             start_time=created,
         )
+        was_recorded = recorded and status == "completed"
         call = ready_made(
             begun,
             duration=duration,
             talked=talked,
             price=price,
-            recordings=f"{self.base_url}/{recordings.PATH}" if recorded else None,
+            recordings=f"{self.base_url}/{recordings.PATH}" if was_recorded else None,
         )
         self._carrier.put(call)
         return call.sid
@@ -341,16 +372,26 @@ class Simulator:
         exophones: Iterable[str],
         kyc: bool = True,
     ) -> Account:
+        if isinstance(exophones, str):
+            raise TypeError("exophones must be several numbers, not one text")
+        if requests_per_minute is not None:
+            _check_amount("requests_per_minute", requests_per_minute)
         account = Account(
             sid=sid,
             api_key=self._carrier.new_text(),
             api_token=self._carrier.new_text(),
             requests_per_minute=requests_per_minute,
-            exophones=frozenset(numbers.key(number) for number in exophones),
+            exophones=frozenset(_key("exophones", number) for number in exophones),
             kyc=kyc,
         )
         self._carrier.add_account(account)
         return account
+
+    def _account_of(self, sid: str | None) -> Account:
+        if sid is None:
+            return self._account
+        _check_word("account_sid", sid, self._carrier.accounts)
+        return self._carrier.accounts[sid]
 
     def _settings_of(self, account: Account) -> Settings:
         return Settings(
@@ -361,6 +402,18 @@ class Simulator:
             flow_base_url=self.base_url,
             clock=self._clock,
         )
+
+    async def _send_early(self, letters: Sequence[Letter]) -> None:
+        for letter in letters:
+            await self._courier.send(letter, early=True)
+
+    def _fault_from_outside(self, name: str, **arguments: Any) -> Fault:
+        """Lay down a fault for another process, which must not shut itself out for good."""
+        if name == "connection-refused" and not (self._clock.running and arguments.get("seconds")):
+            raise ValueError(
+                "connection-refused shuts this door, too: give seconds, and let time run by itself"
+            )
+        return self.fault(name, **arguments)
 
     def _commands(self) -> control.Commands:
         return {
@@ -373,7 +426,7 @@ class Simulator:
             "GET complaints": lambda: self.complaints,
             "POST advance": self.advance,
             "POST script": self.script,
-            "POST fault": self.fault,
+            "POST fault": self._fault_from_outside,
             "POST whitelist": self.whitelist,
             "DELETE faults": self.clear_faults,
             "DELETE complaints": self.complaints.clear,
@@ -383,9 +436,25 @@ class Simulator:
         if request.path.startswith(control.PREFIX):
             return await control.handle(self._commands(), request)
         answer = self._carrier.answer(await wiring.read(request))
-        for letter in answer.first:
-            await self._courier.send(letter)
+        if answer.first:  # whose client may leave; they come all the same
+            await asyncio.shield(asyncio.ensure_future(self._send_early(answer.first)))
         return await wiring.write(request, answer.reply, closing=self._closing)
+
+
+def _key(name: str, number: str) -> str:
+    if not numbers.is_number(number):
+        raise ValueError(f"{name} must be a phone number without blanks, not {number!r}")
+    return numbers.key(number)
+
+
+def _check_word(name: str, word: str, allowed: Iterable[str]) -> None:
+    if word not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {word!r}")
+
+
+def _check_amount(name: str, amount: object) -> None:
+    if not isinstance(amount, int | float) or not 0 < amount < inf:
+        raise ValueError(f"{name} must be a number above 0, not {amount!r}")
 
 
 async def _ended(running: asyncio.Task[None]) -> None:

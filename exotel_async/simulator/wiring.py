@@ -47,7 +47,8 @@ async def write(
     request: web.Request, reply: Reply, *, closing: asyncio.Event
 ) -> web.StreamResponse:
     """Send a reply, byte by byte where that is the fault; `closing` ends what hangs."""
-    if reply.ending == "keep" and not reply.pause and reply.status is not None:
+    plain = request.method == "HEAD" or (reply.ending == "keep" and not reply.pause)
+    if plain and reply.status is not None:
         return web.Response(
             status=reply.status,
             body=reply.body,

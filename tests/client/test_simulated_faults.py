@@ -92,12 +92,21 @@ async def sim() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def exotel(sim: Simulator) -> AsyncIterator[ExotelClient]:
     """A client that soon loses patience and waits between tries in the simulator's time."""
-    async with ExotelClient(**sim.settings, timeout=0.3, requests_per_minute=None) as opened:
+    async with ExotelClient(**sim.settings, timeout=10.0, requests_per_minute=None) as opened:
         yield opened
+
+
+@pytest.fixture
+def hasty(exotel: ExotelClient) -> ExotelClient:
+    """The same for what hangs."""
+    return exotel.with_options(timeout=0.3)
 
 
 def of_kind(sim: Simulator, method: str) -> list[Any]:
     return [received for received in sim.requests if received.method == method]
+
+
+HANGING = ("hang", "hang-in-body")
 
 
 class TestFaults:
@@ -108,26 +117,30 @@ class TestFaults:
         assert faults == {*EXPECTED, *HARMLESS}
 
     @pytest.mark.parametrize("name", EXPECTED)
-    async def test_connect(self, sim: Simulator, exotel: ExotelClient, name: str) -> None:
+    async def test_connect(
+        self, sim: Simulator, exotel: ExotelClient, hasty: ExotelClient, name: str
+    ) -> None:
         """A connect under a fault that lasts: at most one dial, and the error that says so."""
         expected = EXPECTED[name]
         sim.fault(name, times=None)
 
         with pytest.raises(ExotelError) as caught:
-            await exotel.calls.connect(**NUMBERS)
+            await (hasty if name in HANGING else exotel).calls.connect(**NUMBERS)
 
         assert type(caught.value) is expected.connect
         assert len(of_kind(sim, "POST")) == expected.connects
         assert len(sim.calls) == expected.rings
 
     @pytest.mark.parametrize("name", EXPECTED)
-    async def test_get(self, sim: Simulator, exotel: ExotelClient, name: str) -> None:
+    async def test_get(
+        self, sim: Simulator, exotel: ExotelClient, hasty: ExotelClient, name: str
+    ) -> None:
         """A get under a fault that lasts is tried again where that may help, then told."""
         expected, sid = EXPECTED[name], sim.add_call()
         sim.fault(name, times=None)
 
         with pytest.raises(ExotelError) as caught:
-            await exotel.calls.get(sid)
+            await (hasty if name in HANGING else exotel).calls.get(sid)
 
         assert type(caught.value) is expected.get
         gets = len(of_kind(sim, "GET"))
@@ -135,12 +148,14 @@ class TestFaults:
         assert caught.value.attempts == (1 if expected.gets == 1 else TRIES)
 
     @pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].gets != 1])
-    async def test_passing(self, sim: Simulator, exotel: ExotelClient, name: str) -> None:
+    async def test_passing(
+        self, sim: Simulator, exotel: ExotelClient, hasty: ExotelClient, name: str
+    ) -> None:
         """A get under a fault that passes gets its answer."""
         sid = sim.add_call(status="busy")
         fault = sim.fault(name, times=1, seconds=0.5 if name == "connection-refused" else None)
 
-        call = await exotel.calls.get(sid)
+        call = await (hasty if name in HANGING else exotel).calls.get(sid)
 
         assert (call.sid, call.status) == (sid, "busy")
         assert fault.struck == (name != "connection-refused")
@@ -148,7 +163,7 @@ class TestFaults:
     @pytest.mark.parametrize("name", HARMLESS)
     async def test_harmless(self, sim: Simulator, exotel: ExotelClient, name: str) -> None:
         """Some faults are borne without a word."""
-        sim.fault(name, times=None, seconds=0.01)
+        sim.fault(name, times=None, seconds=0.01 if name == "slow-body" else None)
 
         placed = await exotel.calls.connect(**NUMBERS)
         read = await exotel.calls.get(placed.sid, details=True)
@@ -156,12 +171,12 @@ class TestFaults:
         assert isinstance(read, Call)
         assert list(sim.calls) == [placed.sid] == [read.sid]
 
-    async def test_slow_beyond_patience(self, sim: Simulator, exotel: ExotelClient) -> None:
+    async def test_slow_beyond_patience(self, sim: Simulator, hasty: ExotelClient) -> None:
         """A body that is slower than the time-out is a lost answer."""
         sim.fault("slow-body", seconds=5.0)
 
         with pytest.raises(OutcomeUnknownError):
-            await exotel.calls.connect(**NUMBERS)
+            await hasty.calls.connect(**NUMBERS)
 
         assert len(sim.calls) == 1
 
@@ -214,20 +229,21 @@ class TestNumbers:
 
     @pytest.mark.parametrize(("number", "rings"), [("500", 1), ("503", 0), ("504", 1)])
     async def test_unknown(
-        self, sim: Simulator, exotel: ExotelClient, number: str, rings: int
+        self, sim: Simulator, hasty: ExotelClient, number: str, rings: int
     ) -> None:
         """Three numbers leave open what happened; two of them ring."""
         with pytest.raises(OutcomeUnknownError):
-            await exotel.calls.connect(**NUMBERS | {"to": f"+910000000{number}"})
+            await hasty.calls.connect(**NUMBERS | {"to": f"+910000000{number}"})
 
         assert len(sim.calls) == rings
 
-    async def test_all(self, sim: Simulator, exotel: ExotelClient) -> None:
+    async def test_all(self, sim: Simulator, exotel: ExotelClient, hasty: ExotelClient) -> None:
         """What a number does is what it says: it answers, it rings on, or it is refused."""
         outcomes: dict[str, str] = {}
         for magic in MAGIC_NUMBERS:
             try:
-                call = await exotel.calls.connect(**NUMBERS | {"to": magic.number})
+                asking = hasty if magic.fault == "hang" else exotel
+                call = await asking.calls.connect(**NUMBERS | {"to": magic.number})
             except PermissionDeniedError:
                 outcomes[magic.number] = "refused"
             except ExotelError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -123,6 +124,18 @@ class TestDnd:
 
         assert (await ask.connect(To=BLOCKED)).status == status
 
+    async def test_whitelist_of_another(self, sim, ask):
+        """Agreements, and calls, are with one account."""
+        other = sim.add_account()
+        sim.whitelist(BLOCKED, account_sid=other["account_sid"])
+        sim.add_call(direction="inbound", from_=BLOCKED, account_sid=other["account_sid"])
+        owner = Owner(ask, other)
+
+        form = TWO_NUMBERS | {"To": BLOCKED}
+        theirs = await owner.send("POST", "/Calls/connect.json", data=form)
+
+        assert (theirs.status, (await ask.connect(To=BLOCKED)).status) == (200, 403)
+
     async def test_whitelist_lifts_nothing_else(self, sim, ask):
         """That helps against no other refusal."""
         sim.whitelist("+910000000401")
@@ -149,6 +162,64 @@ class TestComplaints:
         assert complaint.request == sim.requests[-1]
         assert str(complaint).startswith("POST /v1/Accounts/simulated1/Calls/connect.json: ")
 
+    @pytest.mark.parametrize(
+        ("changes", "doubt"),
+        [
+            ({"timeout": "20"}, "Parameter timeout is not known: write TimeOut"),
+            ({"statuscallback": "http://x/"}, "write StatusCallback"),
+            ({"StatusCallbackEvents[0]": "terminal"}, "without StatusCallback"),
+            ({"WaitUrl": "http://x/a.mp3?b=c.wav"}, "only wav is supported"),
+            (
+                {"To": "", "Url": "http://my.exotel.com/simulated1/exoml/start_voice/1",
+                 "Record": "true"},
+                "Record is for two numbers",
+            ),
+        ],
+    )  # fmt: skip
+    async def test_doubts_of_connect(self, sim, ask, changes, doubt):
+        """What Exotel lets through but can't be meant is answered, and complained of."""
+        said = await ask.connect(**changes)
+
+        assert said.status == 200
+        [complaint] = sim.complaints
+        assert doubt in complaint.message
+
+    async def test_no_doubts(self, sim, ask):
+        """Further parameters may be newer than this."""
+        await ask.connect(StreamUrl="wss://x/", WaitUrl="http://x/a.WAV?x=1")
+
+        assert not sim.complaints
+
+    @pytest.mark.parametrize(
+        ("query", "doubt"),
+        [
+            ({"status": "failed"}, "Parameter status is not known: write Status"),
+            ({"StartTime": "gte:2026-11-01 00:00:00"}, "Parameter StartTime is not known: known"),
+        ],
+    )
+    async def test_doubts_of_bulk(self, sim, ask, query, doubt):
+        """A filter that is none would give the whole account."""
+        assert (await ask.get("/Calls.json", **query)).status == 200
+
+        [complaint] = sim.complaints
+        assert doubt in complaint.message
+
+    async def test_wrong_behind_a_fault(self, sim, ask):
+        """A wrong request is one, although a fault kept Exotel from seeing it."""
+        sim.fault("503-json", on="connect")
+
+        await ask.connect(TimeOut="soon")
+
+        [complaint] = sim.complaints
+        assert "Invalid TimeOut" in complaint.message
+
+    async def test_json_body(self, sim, ask):
+        """Who sends JSON is told where parameters belong."""
+        said = await ask.send("POST", ask.account + "/Calls/connect.json", json=TWO_NUMBERS)
+
+        assert said.status == 400
+        assert "form-data in the body" in said.message
+
     async def test_wrong_places(self, sim, ask):
         """So are paths and methods that are not on the page."""
         await ask.get("/Campaigns.json")
@@ -167,6 +238,50 @@ class TestComplaints:
         assert sim.complaints == []
 
 
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("method", "arguments", "message"),
+        [
+            ("script", {"ending": "busy"}, "to or from_ must name the number"),
+            ("script", {"to": "hello"}, "to must be a phone number"),
+            ("script", {"to": "+91 98123 00002"}, "to must be a phone number without blanks"),
+            ("script", {"to": "+919812300002", "rings": -1}, "must not be below 0"),
+            ("script", {"to": "+919812300002", "ending": "sad"}, "ending must be answered, busy"),
+            ("whitelist", {"number": "garbage"}, "number must be a phone number"),
+            ("whitelist", {"number": BLOCKED, "account_sid": "x"}, "account_sid must be one of"),
+            ("add_account", {"requests_per_minute": 0}, "requests_per_minute must be a number"),
+            ("add_account", {"exophones": ["x"]}, "exophones must be a phone number"),
+            ("add_call", {"status": "sad"}, "status must be one of completed, "),
+            ("add_call", {"direction": "inbnd"}, "direction must be one of inbound, "),
+            ("add_call", {"account_sid": "x"}, "account_sid must be one of simulated1"),
+            ("add_call", {"duration": -1}, "must not be below 0"),
+            ("add_call", {"date_created": datetime(2026, 11, 1)}, "must be aware"),
+        ],
+    )
+    def test_senseless(self, method, arguments, message):
+        """What can't be is refused, with what is allowed."""
+        with pytest.raises(ValueError, match=message):
+            getattr(Simulator(), method)(**arguments)
+
+    def test_one_exophone(self):
+        """Several are wanted."""
+        with pytest.raises(TypeError, match="several numbers"):
+            Simulator(exophones="08040001234")
+
+    async def test_same_sid(self, sim):
+        """A Sid is one call's."""
+        sim.add_call(sid="a")
+        with pytest.raises(ValueError, match="'a' already"):
+            sim.add_call(sid="a")
+
+    def test_nothing_to_record(self):
+        """A call that was not answered has no recording."""
+        sim = Simulator()
+        sid = sim.add_call(status="no-answer", recorded=True)
+
+        assert sim.calls[sid].recording_url is None
+
+
 class TestKeep:
     async def test_newest(self, asker, receiver):
         """A simulator that runs for long keeps the newest, and every call that goes on."""
@@ -181,7 +296,10 @@ class TestKeep:
         assert list(sim.calls) == sids[-3:]
         assert (len(sim.requests), len(sim.callbacks), len(sim.complaints)) == (3, 3, 1)
 
-    @pytest.mark.parametrize("arguments", [{"keep": 0}, {"speed": 0}, {"speed": -1.0}])
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"keep": 0}, {"speed": 0}, {"speed": -1.0}, {"speed": math.inf}, {"patience": math.nan}],
+    )
     def test_senseless(self, arguments):
         """What can't be is refused."""
         with pytest.raises(ValueError, match=next(iter(arguments))):

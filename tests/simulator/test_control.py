@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from exotel_async.simulator import FAULTS, MAGIC_NUMBERS
+from exotel_async.simulator import FAULTS, MAGIC_NUMBERS, Simulator
 
 EVENTS = {"StatusCallbackEvents[0]": "terminal"}
 
@@ -51,15 +52,26 @@ class TestControl:
         assert [fault["struck"] for fault in listed["laid_down"]] == [1]
         assert (await ask.get("/Calls.json")).status == 200
 
-    async def test_refuse_connections(self, sim, control, session):
-        """Even a refusal of connections is answered before it begins, and can be ended by time."""
-        status, _ = await control("POST", "fault", name="connection-refused", seconds=30)
+    async def test_refuse_connections(self, session):
+        """A refusal of connections is answered before it begins, and ends by itself."""
+        async with Simulator(speed=1000.0) as sim:
+            url = f"{sim.base_url}/_simulator"
+            fault = {"name": "connection-refused", "seconds": 200}
+            async with session.post(f"{url}/fault", json=fault) as answer:
+                assert answer.status == 200
+            with pytest.raises(OSError):
+                await session.get(f"{url}/now")
+            await sim.clock.sleep(201)
+            async with session.get(f"{url}/now") as answer:
+                assert answer.status == 200
 
-        assert status == 200
-        with pytest.raises(OSError):
-            await session.get(sim.base_url)
-        await sim.advance(seconds=30)
-        assert (await control("GET", "now"))[0] == 200
+    @pytest.mark.parametrize("arguments", [{}, {"seconds": 30}])
+    async def test_refuse_for_good(self, control, arguments):
+        """Nobody shuts himself out for good: time stands still here."""
+        status, said = await control("POST", "fault", name="connection-refused", **arguments)
+
+        assert status == 400
+        assert "let time run by itself" in said["error"]
 
     async def test_script_and_whitelist(self, sim, ask, control):
         """So can scripts and the whitelist."""
@@ -103,6 +115,9 @@ class TestControl:
             ("fault", {"name": "explode"}, "name must be one of"),
             ("fault", {"named": "hang"}, "'name'"),
             ("advance", {"seconds": -1}, "backwards"),
+            ("advance", {"seconds": 1e14}, "does not reach so far"),
+            ("advance", {"minutes": 1e300}, "does not reach so far"),
+            ("advance", {"hours": math.inf}, "finite"),
             ("advance", {"seconds": "ten"}, "by numbers, not by 'ten'"),
             ("script", {"ending": "sad"}, "ending must be"),
             ("script", {"colour": "red"}, "unexpected keyword"),

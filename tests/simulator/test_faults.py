@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,9 @@ from exotel_async.simulator.faults import FaultBook
 
 from .conftest import TWO_NUMBERS, Asker
 
-PATIENCE = 0.15  # seconds after which a silent connection counts as hanging
+SHORT = 0.15  # seconds after which a connection that is meant to hang counts as hanging
+LONG = 10.0  # seconds for what is meant to come
+HANGING = ("hang", "hang-in-body", "slow-body")
 
 
 @attrs.frozen
@@ -64,7 +67,7 @@ def request_bytes(sim: Simulator, method: str = "POST", path: str = "/Calls/conn
     return head.encode() + body
 
 
-async def hear(sim: Simulator, sent: bytes | None = None) -> Heard:
+async def hear(sim: Simulator, sent: bytes | None = None, *, patience: float = LONG) -> Heard:
     """Send bytes over a fresh connection, and listen until nothing more comes."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(sim))
@@ -74,20 +77,26 @@ async def hear(sim: Simulator, sent: bytes | None = None) -> Heard:
     try:
         writer.write(request_bytes(sim) if sent is None else sent)
         while True:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SHORT / 3 if is_whole(data) else patience):
                 chunk = await reader.read(65536)
             if not chunk:
                 return Heard(data, "closed")
             data += chunk
     except TimeoutError:
-        whole = data and (heard := Heard(data, "")) and len(heard.body) == heard.promised
-        return Heard(data, "kept" if whole else "hangs")
+        return Heard(data, "kept" if is_whole(data) else "hangs")
     except ConnectionError:
         return Heard(data, "reset")
     finally:
         writer.transport.abort()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+def is_whole(data: bytes) -> bool:
+    if b"\r\n\r\n" not in data or b"Content-Length" not in data:
+        return False
+    heard = Heard(data, "")
+    return len(heard.body) >= heard.promised
 
 
 def port_of(sim: Simulator) -> int:
@@ -189,7 +198,7 @@ class TestBytes:
         looks_right, placed = SEEN[name]
         sim.fault(name)
 
-        heard = await hear(sim)
+        heard = await hear(sim, patience=SHORT if name in HANGING else LONG)
 
         assert looks_right(heard), heard
         assert len(sim.calls) == placed
@@ -200,7 +209,7 @@ class TestBytes:
 
     async def test_slow_body_comes(self, sim):
         """What is slow arrives whole in the end."""
-        sim.fault("slow-body", seconds=PATIENCE / 3)
+        sim.fault("slow-body", seconds=0.02)
 
         assert (await hear(sim)).end == "kept"
 
@@ -231,12 +240,84 @@ class TestBytes:
         assert not sim.faults
 
     async def test_refused_until_cleared(self, sim):
-        """Who takes all faults away is let in at once, at the same port."""
-        for _ in range(3):
+        """Who takes all faults away is let in at once, at the same port, however quickly."""
+        for turns in range(6):
             sim.fault("connection-refused")
             assert (await hear(sim)).end == "refused"
             sim.clear_faults()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sim.fault("connection-refused")
+            sim.clear_faults()
             assert (await hear(sim)).end == "kept"
+
+    async def test_refused_from_the_beginning(self):
+        """A simulator can be shut when it starts, and still be when it starts again."""
+        sim = Simulator()
+        sim.fault("connection-refused")
+        async with sim:
+            first = await hear(sim)
+        async with sim:
+            again = await hear(sim)
+
+        assert first.end == again.end == "refused"
+
+    async def test_refused_under_load(self, sim):
+        """Whoever comes while doors open and close is served, refused or cut off; nobody hangs."""
+        ends: dict[str, int] = {}
+        sent = b"GET /_simulator/now HTTP/1.1\r\nHost: x\r\n\r\n"
+
+        async def knock() -> None:
+            for _ in range(40):
+                heard = await hear(sim, sent)
+                ends[heard.end] = ends.get(heard.end, 0) + 1
+
+        async def toggle() -> None:
+            for _ in range(100):
+                sim.fault("connection-refused")
+                await asyncio.sleep(0.001)
+                sim.clear_faults()
+                await asyncio.sleep(0.003)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(toggle())
+            for _ in range(6):
+                group.create_task(knock())
+
+        assert sum(ends.values()) == 240
+        assert "hangs" not in ends
+        assert ends["refused"] > 0
+
+    async def test_steering_is_let_in(self, sim):
+        """A reset strikes Exotel's connections, not those that steer the simulator."""
+        sim.fault("reset-on-connect")
+
+        steering = await hear(sim, b"GET /_simulator/now HTTP/1.1\r\nHost: x\r\n\r\n")
+        asking = await hear(sim)
+
+        assert (steering.end, asking.end) == ("kept", "reset")
+
+    @pytest.mark.parametrize("name", ["slow-body", "hang-in-body", "truncated-200", "hang"])
+    async def test_head(self, sim, name):
+        """A HEAD gets no body, whatever happens to it."""
+        sid = sim.add_call(recorded=True)
+        path = sim.calls[sid].recording_url.removeprefix(sim.base_url)
+        sim.fault(name)
+        sent = request_bytes(sim, "HEAD", "/x").replace(b"/v1/Accounts/simulated1/x", path.encode())
+
+        heard = await hear(sim, sent, patience=SHORT)
+
+        assert heard.body == b""
+        assert (heard.end == "hangs") is (name == "hang" or heard.promised > 0)
+
+    async def test_no_http(self, sim, caplog):
+        """What is no HTTP is refused in one line of the log, which shows nothing of it."""
+        heard = await hear(sim, b"GET /v1/+919812300001 HTTP/1.1 x\r\n\r\n")
+
+        assert heard.status == 400
+        [record] = caplog.records
+        assert "9812300001" not in caplog.text
+        assert record.exc_info is None
 
     async def test_end_while_something_hangs(self, asker):
         """A simulator ends in spite of requests that hang on purpose."""
@@ -363,7 +444,17 @@ class TestFault:
             ({"name": "hang", "times": 0}, "times must be 1 or more"),
             ({"name": "hang", "probability": 0.0}, "probability must be above 0"),
             ({"name": "hang", "probability": 1.5}, "probability must be above 0"),
-            ({"name": "slow-body", "seconds": -1}, "seconds must not be below 0"),
+            ({"name": "hang", "times": True}, "times must be 1 or more"),
+            ({"name": "hang", "times": 1.5}, "times must be 1 or more"),
+            ({"name": "hang", "probability": math.nan}, "probability must be above 0"),
+            ({"name": "hang", "seconds": 5}, "hang has no duration"),
+            ({"name": "slow-body", "seconds": -1}, "must be a number that is not below 0"),
+            ({"name": "callback-late", "seconds": math.inf}, "must be a number that is not"),
+            ({"name": "connection-refused", "times": 2}, "neither times nor probability"),
+            ({"name": "connection-refused", "seconds": math.inf}, "must be a number that is not"),
+            ({"name": "callback-lost", "carried_out": True}, "callback-lost is none"),
+            ({"name": "hang", "carried_out": 1}, "carried_out must be True, False or None"),
+            ({"name": "callback-out-of-order", "on": "terminal"}, "on must be one of answered"),
         ],
     )
     def test_senseless(self, arguments: dict[str, Any], message: str):
@@ -436,7 +527,7 @@ class TestNumbersThatFail:
         old = f"Content-Length: {len(urlencode(TWO_NUMBERS))}".encode()
         sent = sent.replace(old, f"Content-Length: {len(encoded)}".encode())
 
-        heard = await hear(sim, sent + b"\r\n\r\n" + encoded)
+        heard = await hear(sim, sent + b"\r\n\r\n" + encoded, patience=SHORT)
 
         assert heard == Heard(b"", "hangs")
         assert len(sim.calls) == 1

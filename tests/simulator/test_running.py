@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
@@ -94,7 +96,59 @@ class TestSpeed:
             await ask.connect(StatusCallback=receiver.url)
             await until(lambda: receiver.got)
 
-        assert [told.status for told in sim.callbacks] == [200]
+        first, last = sim.callbacks
+        assert (first.status, last.status) == (200, None)
+        assert last.problem == "the simulator was closed meanwhile"
+
+    async def test_advance_is_whole(self, asker, receiver):
+        """Advanced while it runs, time does all that is due in order, and then runs on."""
+        async with Simulator(speed=1.0) as sim:
+            await asker(sim).connect(StatusCallback=receiver.url, **BOTH)
+            woken: list[float] = []
+
+            async def tick() -> None:
+                for _ in range(3):
+                    await sim.clock.sleep(600)
+                    woken.append(round(sim.clock.monotonic(), -1))
+
+            ticking = asyncio.create_task(tick())
+            await asyncio.sleep(0)
+            await sim.advance(hours=1)
+
+            assert [told.status for told in sim.callbacks] == [200] * 3
+            assert [told.at.second for told in sim.callbacks] != [0, 0, 0]
+            assert woken == [600, 1200, 1800]
+            before = sim.clock.monotonic()
+            await asyncio.sleep(0.01)
+            assert sim.clock.monotonic() > before
+            await ticking
+
+    async def test_failing_action(self, caplog):
+        """What fails is told, and time runs on."""
+        async with Simulator(speed=1000.0) as sim:
+
+            async def fail() -> None:
+                raise LookupError("on purpose")
+
+            sim.clock.call_later(1, fail)
+            await sim.clock.sleep(2)
+
+        assert "on purpose" in caplog.text
+
+    async def test_failing_watch(self, asker, receiver, caplog):
+        """So is a watch that fails; nothing else does."""
+
+        def watch(entry: object) -> None:
+            raise LookupError("on purpose")
+
+        async with Simulator(watch=watch) as sim:
+            receiver.statuses = [500]
+            said = await asker(sim).connect(StatusCallback=receiver.url)
+            await sim.advance(minutes=10)
+
+        assert said.status == 200
+        assert [told.status for told in sim.callbacks] == [500, 200]
+        assert caplog.text.count("the simulator's watch failed") == 3
 
 
 @pytest.fixture
@@ -165,6 +219,78 @@ class TestLoops:
 
         assert clock.pending == 0
 
+    async def test_loop_that_stays_blocked(self, elsewhere, monkeypatch):
+        """Who did not take his turns is not waited for again until he does."""
+        waited: list[object] = []
+        usual = asyncio.wait
+
+        async def wait(*arguments, **options):
+            if options.get("timeout") == 0.01:
+                waited.append(arguments)
+            return await usual(*arguments, **options)
+
+        monkeypatch.setattr("exotel_async.simulator.clock._PATIENCE", 0.02)
+        monkeypatch.setattr("exotel_async.simulator.clock._SLICE", 0.01)
+        monkeypatch.setattr(asyncio, "wait", wait)
+        clock = VirtualClock(START)
+        free = threading.Event()
+        sleeping = asyncio.run_coroutine_threadsafe(clock.sleep(500), elsewhere)
+        await until(lambda: clock.pending)
+        elsewhere.call_soon_threadsafe(free.wait, 10)
+        for _ in range(20):
+            await clock.advance(1)
+        free.set()
+        await clock.advance(500)
+        await asyncio.wrap_future(sleeping)
+
+        assert 2 <= len(waited) < 30  # rather than twice in each round of each advance
+
+    async def test_loops_that_come_and_go(self):
+        """Loops may end at any moment while time is advanced elsewhere."""
+        clock = VirtualClock(START)
+        stop = threading.Event()
+
+        def live() -> None:
+            while not stop.is_set():
+                with suppress(asyncio.TimeoutError):
+                    asyncio.run(asyncio.wait_for(clock.sleep(1), 0.003))
+
+        threads = [threading.Thread(target=live) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(60):
+            await clock.advance(0.3)
+        stop.set()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        gc.collect()
+        await clock.advance(10)
+
+        assert clock.pending == 0
+
+    async def test_take_part(self, elsewhere):
+        """A loop that never slept can take part: what runs there is done before time moves on."""
+        clock = VirtualClock(START)
+        done: list[float] = []
+
+        async def take_part() -> None:
+            clock.take_part()
+
+        async def work() -> None:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            done.append(clock.monotonic())
+
+        async def begin() -> None:
+            asyncio.run_coroutine_threadsafe(work(), elsewhere)
+            await clock.settle()
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take_part(), elsewhere))
+        clock.call_later(5, begin)
+        await clock.advance(10)
+
+        assert done == [5.0]
+
     async def test_loop_that_is_blocked(self, elsewhere, monkeypatch):
         """Nor does one that is blocked for long."""
         monkeypatch.setattr("exotel_async.simulator.clock._PATIENCE", 0.02)
@@ -193,3 +319,22 @@ class TestRoute:
 
         assert [told.url for told in sim.callbacks] == ["https://shop.example/exotel/told"] * 2
         assert [told.status for told in sim.callbacks] == [200, None]
+        assert [told.problem is None for told in sim.callbacks] == [True, False]
+        assert "is not this machine" in sim.callbacks[1].problem
+
+    async def test_longest(self, sim, ask, receiver):
+        """The longest prefix that fits counts, in whatever order they came."""
+        sim.route("https://shop.example/", "http://127.0.0.1:1/")
+        sim.route("https://shop.example/exotel/", receiver.url.removesuffix("told"))
+        sim.route("https://shop.example/exotel/tol", "http://127.0.0.1:1/")
+        sim.route("https://shop.example/exotel/t", "http://127.0.0.1:1/")  # no beginning of a name
+        await ask.connect(StatusCallback="https://shop.example/exotel/told")
+        await sim.advance(minutes=5)
+
+        assert [told.status for told in sim.callbacks] == [200]
+
+    @pytest.mark.parametrize(("prefix", "to"), [("shop", "http://x/"), ("http://x/", "http://[b/")])
+    def test_senseless(self, prefix, to):
+        """Both are URLs."""
+        with pytest.raises(ValueError, match="must be an http or https URL"):
+            Simulator().route(prefix, to)

@@ -44,6 +44,7 @@ CONNECT = """
     from base64 import b64encode
 
     GOOD = {"From": "+919812300001", "To": "+919812300002", "CallerId": "08040001234"}
+    WRONG = {name: text for name, text in GOOD.items() if name != "To"}
 
     def connect(sim, **form):
         s = sim.settings
@@ -195,7 +196,7 @@ class TestExotelSimulator:
         """It serves tests without any loop."""
         done = run(
             """
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             def test_it(exotel_simulator):
                 assert connect(exotel_simulator, **GOOD) == 200
@@ -219,7 +220,7 @@ class TestExotelSimulator:
             """
             import unittest
             import pytest
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             class TestIt(unittest.TestCase):
                 @pytest.fixture(autouse=True)
@@ -230,7 +231,7 @@ class TestExotelSimulator:
                     assert connect(self.sim, **GOOD) == 200
 
                 def test_wrong(self):
-                    assert connect(self.sim) == 400
+                    assert connect(self.sim, **WRONG) == 400
             """
         )
 
@@ -241,7 +242,7 @@ class TestExotelSimulator:
         done = run(
             """
             import pytest
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             @pytest.mark.exotel(seed=1, requests_per_minute=1)
             class TestIt:
@@ -309,7 +310,7 @@ class TestExotelSimulator:
         )
         done = run(
             """
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             def test_own(exotel_client):
                 assert exotel_client == "mine"
@@ -320,7 +321,7 @@ class TestExotelSimulator:
                 assert [call.status for call in exotel_simulator.calls.values()] == ["busy"]
 
             def test_still_complains(exotel_simulator):
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
             """
         )
 
@@ -331,7 +332,7 @@ class TestExotelSimulator:
         done = run(
             """
             import pytest
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             @pytest.mark.parametrize("number", range(6))
             def test_it(number, exotel_simulator):
@@ -339,7 +340,7 @@ class TestExotelSimulator:
                 exotel_simulator.advance_blocking(minutes=5)
 
             def test_wrong(exotel_simulator):
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
             """,
             "-n",
             "2",
@@ -377,11 +378,11 @@ class TestComplaints:
         """A wrong request fails the test in its call, and each says what the page wants."""
         done = run(
             """
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             def test_it(exotel_simulator):
                 connect(exotel_simulator, **GOOD, TimeOut="soon")
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
             """
         )
 
@@ -399,10 +400,10 @@ class TestComplaints:
         """A test that clears them passes, as does one that only lacks luck."""
         done = run(
             """
-            from sending import GOOD, connect
+            from sending import GOOD, WRONG, connect
 
             def test_cleared(exotel_simulator):
-                assert connect(exotel_simulator) == 400
+                assert connect(exotel_simulator, **WRONG) == 400
                 assert len(exotel_simulator.complaints) == 1
                 exotel_simulator.complaints.clear()
 
@@ -419,10 +420,10 @@ class TestComplaints:
         done = run(
             f"""
             import pytest
-            from sending import connect
+            from sending import WRONG, connect
 
             def test_it(exotel_simulator):
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
                 {failure}
             """
         )
@@ -438,15 +439,15 @@ class TestComplaints:
         done = run(
             """
             import pytest
-            from sending import connect
+            from sending import WRONG, connect
 
             def test_skipped(exotel_simulator):
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
                 pytest.skip("on purpose")
 
             @pytest.mark.xfail(strict=True)
             def test_expected(exotel_simulator):
-                connect(exotel_simulator)
+                connect(exotel_simulator, **WRONG)
             """
         )
 
@@ -457,11 +458,11 @@ class TestComplaints:
         done = run(
             """
             import pytest
-            from sending import connect
+            from sending import WRONG, connect
 
             @pytest.fixture
             def sent(request):
-                connect(request.getfixturevalue("exotel_simulator"))
+                connect(request.getfixturevalue("exotel_simulator"), **WRONG)
 
             def test_it(sent):
                 pass

@@ -283,16 +283,18 @@ class TestAdvance:
 
     async def test_cancelled(self, sim: ThreadedSimulator) -> None:
         """One that was cancelled is over: time can be advanced again at once."""
-        stuck = asyncio.Event()
+        let_go: list[bool] = []
 
         async def wait() -> None:
-            await stuck.wait()
+            while not let_go:
+                await asyncio.sleep(0.001)
 
         for _ in range(10):
             sim.clock.call_later(1, wait)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(sim.advance(seconds=2), 0.01)
 
+        let_go.append(True)
         await sim.advance(seconds=2)
 
     async def test_fails(self, sim: ThreadedSimulator) -> None:

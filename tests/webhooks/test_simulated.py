@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 
 import attrs
@@ -160,6 +161,8 @@ class TestFaults:
 
         assert office.told == ["answered 0", "terminal busy"]
         assert office.placed == ["placed after 2"]
+        first, second = office.events[-1].legs
+        assert (first.on_call_duration, second.status) == (5, "busy")
 
     async def test_early_and_lost(self, office):
         """The handler knows how the call goes although connect's answer was lost."""
@@ -185,7 +188,143 @@ def comparable(event: StatusCallback) -> dict[str, object]:
     return told | since | recorded | {"call_sid": "", "pairs": ()}
 
 
+class TestOrder:
+    @pytest.mark.parametrize(
+        ("others", "told"),
+        [
+            ([("callback-lost", "terminal")], ["answered 1", "answered 0"]),
+            (
+                [("callback-twice", "answered")],
+                ["answered 1", "answered 0", "answered 0", "terminal completed"],
+            ),
+            ([("callback-odd-keys", "terminal")], ["answered 1", "answered 0", USUAL[-1]]),
+        ],
+    )
+    async def test_with_others(self, office, others, told):
+        """What is held back is never lost, and its other faults strike all the same."""
+        office.sim.fault("callback-out-of-order")
+        for name, on in others:
+            office.sim.fault(name, on=on)
+
+        await office.dial()
+        await office.sim.advance(hours=1)
+
+        assert office.told == told
+
+    async def test_next_is_late(self, office):
+        """It comes after the next one, however late that is."""
+        office.sim.fault("callback-out-of-order")
+        await office.dial()
+        await office.sim.advance(seconds=8)
+        office.sim.fault("callback-late", on="answered", seconds=600)
+
+        await office.sim.advance(hours=1)
+
+        assert office.told == ["terminal completed", "answered 1", "answered 0"]
+
+    async def test_nothing_comes_after(self, office):
+        """Where nothing else comes it is sent when the call ends."""
+        office.sim.fault("callback-out-of-order", times=None)
+        await office.exotel.calls.connect(
+            **NUMBERS,
+            status_callback=office.callbacks.url(office.base),
+            status_callback_events=("answered",),
+        )
+
+        await office.sim.advance(hours=1)
+
+        assert office.told == ["answered 0", "answered 1"]
+        assert [told.at.second for told in office.sim.callbacks] == [41, 41]
+
+    async def test_oddities_in_any_order(self, office):
+        """Oddities strike together, in whatever order they were laid down."""
+        names = [name for name in SAME if "-odd-" in name]
+        for order in (names, names[::-1]):
+            for name in order:
+                office.sim.fault(name, on="terminal")
+            await office.dial("application/json")
+            await office.sim.advance(hours=1)
+
+        first, second = office.events[2], office.events[5]
+        assert comparable(first) == comparable(second)
+        assert spelled(first) == "terminal completed"
+        assert first.conversation_duration == 30
+        assert next(iter(first.raw)).islower()
+
+    async def test_early_and_gone(self, office):
+        """What overtakes the answer arrives although the client has left before it."""
+        office.sim.fault("callback-early", on="terminal")
+
+        @office.callbacks.on(StatusCallback)
+        async def linger(event: StatusCallback) -> None:
+            await asyncio.sleep(0.1)
+
+        with pytest.raises(OutcomeUnknownError):
+            async with ExotelClient(**office.sim.settings, timeout=0.05) as hasty:
+                await hasty.calls.connect(
+                    **NUMBERS,
+                    status_callback=office.callbacks.url(office.base),
+                    status_callback_events=("terminal", "answered"),
+                )
+        async with asyncio.timeout(20):
+            while len(office.sim.callbacks) < 3:
+                await asyncio.sleep(0.01)
+
+        assert office.told == USUAL
+        assert [told.fault for told in office.sim.callbacks] == ["callback-early"] * 3
+
+
 class TestTime:
+    async def test_somebody_else_sleeps(self, office):
+        """A handler that does its work in real time is waited for, whoever sleeps meanwhile."""
+        asleep: list[asyncio.Task[None]] = []
+
+        @office.callbacks.on(StatusCallback)
+        async def remind(event: StatusCallback) -> None:
+            asleep.append(asyncio.create_task(office.sim.clock.sleep(3600)))
+            await asyncio.sleep(0.02)
+
+        await office.dial()
+        await office.sim.advance(minutes=5)
+
+        assert [told.status for told in office.sim.callbacks] == [200] * 3
+        for task in asleep:
+            task.cancel()
+
+    async def test_cancelled_advance(self, office):
+        """Who stops waiting for time loses nothing of what it brings."""
+
+        @office.callbacks.on(StatusCallback)
+        async def linger(event: StatusCallback) -> None:
+            await asyncio.sleep(0.03)
+
+        office.sim.fault("callback-twice", times=None)
+        await office.dial()
+        for _ in range(300):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(office.sim.advance(seconds=1), 0.02)
+        await office.sim.advance(minutes=5)
+
+        assert sorted(office.told) == sorted(USUAL * 2)
+        assert [told.status for told in office.sim.callbacks] == [200] * 6
+
+    async def test_patience(self):
+        """A receiver that hangs costs no more real time than it was given."""
+        async with Simulator(patience=0.05) as sim, ExotelClient(**sim.settings) as exotel:
+
+            async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.read()
+                writer.close()
+
+            server = await asyncio.start_server(hang, "127.0.0.1", 0)
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            await exotel.calls.connect(**NUMBERS, status_callback=url)
+            await sim.advance(hours=1)
+            server.close()
+
+        assert [told.status for told in sim.callbacks] == [None] * 3
+        assert {told.problem for told in sim.callbacks} == {"no answer within 15 s"}
+
     async def test_handler_that_sleeps(self, office):
         """A handler may sleep by the simulator's clock: time goes on, and waits for it in turn."""
         slept: list[float] = []
