@@ -37,7 +37,7 @@ from typing import ClassVar
 import attrs
 
 # What may hold many digits and is no number is told apart first and kept: a SID of 32 hex digits,
-# a time stamp, and the digits of percent-encoding.
+# a time stamp, an IPv4 address, and the digits of percent-encoding.
 _SID = r"(?:\b|(?<=%[0-9a-f]{2}))[0-9a-f]{32}\b"
 _COLON = r"(?::|%3a)"
 _TIME = (
@@ -48,8 +48,12 @@ _DAY = r"-[01]\d-[0-3]\d"
 _STAMP = rf"\d{{4}}{_DAY}{_TIME}|(?:19|20)\d\d{_DAY}(?!\d)"
 # Spaces and dashes come in many kinds: raw, percent-encoded, and as `repr` spells them.
 _SPACER = r"(?:[\s().+\u2010-\u2015-]|%2[0-9a-f]|%c2%a0|\\xa0|\\u20[0-9a-f]{2})"
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+# Four bytes, with no further digit that could make a longer number of them.
+_IPV4 = rf"(?<![\d.+])(?<!%2b)(?:{_BYTE}\.){{3}}{_BYTE}(?!{_SPACER}{{0,3}}\d)"
 _NUMBER_LIKE = re.compile(
-    rf"{_SID}|{_STAMP}|%[0-9a-f]{{2}}|(?P<number>\+?\d(?:{_SPACER}{{0,3}}\d){{6,}})", re.IGNORECASE
+    rf"{_SID}|{_STAMP}|{_IPV4}|%[0-9a-f]{{2}}|(?P<number>\+?\d(?:{_SPACER}{{0,3}}\d){{6,}})",
+    re.IGNORECASE,
 )
 
 _ACCOUNT = re.compile(r"(/Accounts/)[^/?\s]+")

@@ -51,6 +51,15 @@ SPELLINGS = [
     "%2B919876543210",
     "%2b91%2098765%2043210",
     "%2B91+98765+43210",
+    "91.987.654.3210",
+    "98.765.43.210",
+    "987.654.32.10",
+    "9.8.7.6.5.4.3.2.1.0",
+    "91.98.76.54.32.10",
+    "098.76.54.32.10",
+    "98.76.54.3210",
+    "98.76.54.32 10",
+    "98765 4.3.2.10",
     "+91%C2%A098765%c2%a043210",
 ]
 READABLE = [
@@ -67,6 +76,9 @@ READABLE = [
     "gte:2017-03-03 10:48:33;lte:2017-03-04 10:48:33",
     "gte%3A2017-03-03+10%3A48%3A33%3Blte%3A2017-03-04%2010%3A48%3A33%2B05%3A30",
     "Wed, 31 Jul 2024 16:42:56",
+    "192.168.100.200",
+    "no connection to 203.0.113.254:8931: refused",
+    "('255.255.255.255', 443)",
     "flow 123456",
 ]
 
@@ -167,6 +179,11 @@ class TestStr:
         masked = mask_numbers(f"no route to {spelling}!")
 
         assert re.fullmatch(r"no route to (%2[Bb]|\()?\*\*\*3210!", masked)
+
+    @pytest.mark.parametrize("address", ["256.168.100.200", "+98.76.54.32", "192.168.100.2000"])
+    def test_no_address(self, address):
+        """What only looks like an IP address is masked."""
+        assert "***" in mask_numbers(address)
 
     @pytest.mark.parametrize("kind", TREE)
     @pytest.mark.parametrize("show", [str, repr, "{}".format])

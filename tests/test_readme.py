@@ -21,6 +21,7 @@ from samples import sample
 
 from exotel_async import ExotelClient, OutcomeUnknownError, SentRequest
 from exotel_async.cli.app import app
+from exotel_async.cli.exit_status import ExitStatus
 from exotel_async.simulator import MAGIC_NUMBERS, Simulator
 
 from .test_examples import environ_for
@@ -139,6 +140,13 @@ class TestReadme:
         rows = re.findall(r"\| `(\+91\d+)` \| (.*) \|", section)
 
         assert rows == [(magic.number, magic.does) for magic in MAGIC_NUMBERS]
+
+    def test_exit_statuses(self) -> None:
+        """The table of exit statuses is the command line's."""
+        section = README.partition("## On the command line")[2].partition("\n## ")[0]
+        rows = re.findall(r"^\| (\d+) \| (.*) \|$", section, re.MULTILINE)
+
+        assert rows == [(str(status.value), status.meaning) for status in ExitStatus]
 
     def test_commands(self) -> None:
         """The table of commands is the command line's."""

@@ -3,11 +3,14 @@
 exit_status  how a command ended, as a number
 ranges       what "yesterday" and "10..45" mean
 plain        our values as JSON has them
+wording      our errors by the names that users know
 rows         our values as lines and cells
 diagnosis    what the doctor makes of what it found
 saved        a callback as one line of a file
 world        what a command meets outside: environment, time, who looks on
+streams      the standard streams, when they are closed or full
 screen       standard output and standard error
+asking       the question before phones ring
 options      what all commands have in common
 running      a command line from its words to its exit status
 app          all commands
@@ -16,8 +19,11 @@ app          all commands
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 __all__ = ["main"]
 
@@ -27,13 +33,27 @@ _NEEDED = frozenset({"click", "rich"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; `argv` is that of the process by default."""
     try:
-        from .app import app  # only here: whoever imports us need not have the extra
-        from .running import run
+        with _ended_by_interrupt():
+            from .app import app  # only here: whoever imports us need not have the extra
+            from .running import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
         print('exotel-async needs: pip install "exotel-async[cli]"', file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
-        return 130
     return run(app, sys.argv[1:] if argv is None else argv)
+
+
+@contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Have Ctrl-C end the process: a KeyboardInterrupt amid imports may be swallowed."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -19,8 +19,8 @@ from .trigger import trigger
 
 _EPILOG = f"""
 Credentials come from the environment only: EXOTEL_ACCOUNT_SID, EXOTEL_API_KEY, EXOTEL_API_TOKEN
-and EXOTEL_SUBDOMAIN (api.exotel.com or api.in.exotel.com). Phone numbers are masked unless
---show-numbers is given.
+and EXOTEL_SUBDOMAIN (api.exotel.com or api.in.exotel.com). Phone numbers, the account's Sid and
+tokens in URLs are masked unless --show-numbers is given; errors are masked always.
 
 {explained()}
 """

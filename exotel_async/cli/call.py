@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import math
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,14 +19,17 @@ from exotel_async.models.calls import Call
 from exotel_async.wire import connecting
 from exotel_async.wire.connecting import FlowOptions
 
+from .asking import ask
 from .exit_status import ExitStatus, explained
 from .options import common, extra_option, given, once_each, screen_of, world_of
 from .rows import is_over, stand_of, style_of, was_answered
-from .screen import Screen
+from .screen import Screen, complain
 from .world import Job, World
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 2.0, 10.0, 1.3  # seconds between two looks at a call
 _MOST_FAILURES = 5  # looks in a row
+_LONGEST_TALK = 4 * 3600  # seconds, where no time limit was given: Exotel's own
+_SETTLING = 15 * 60  # seconds more until a record is said to be settled
 _CONTENT_TYPES = {"json": "application/json", "multipart": "multipart/form-data"}
 
 
@@ -77,7 +81,7 @@ class Order:
             )
 
 
-@click.command(epilog=explained())
+@click.command(epilog=explained(), short_help="Place a call, and follow it to its end.")
 @click.argument("from_", metavar="FROM")
 @click.argument("to", required=False)
 @click.option("--flow", "flow_id", metavar="ID", help="Connect FROM with this flow instead of TO.")
@@ -167,16 +171,16 @@ def _refuse_for_flow(options: dict[str, Any]) -> None:
 
 def _ask(order: Order, screen: Screen) -> None:
     """Ask before phones ring; whoever can't be asked must have said yes before."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("This would ring phones, and nobody is there to ask: say --yes")
     hide = screen.look.hide
     then = f"then {hide(order.to)}" if order.to is not None else "then a flow answers"
-    screen.note(
-        f"This rings {hide(order.from_)}, {then}, from {hide(order.caller_id)}, and costs money."
+    ask(
+        screen,
+        what=f"This rings {hide(order.from_)}, {then}, from {hide(order.caller_id)}, "
+        "and costs money.",
+        question="Go on? [y/N]",
+        yes=("y", "yes"),
+        otherwise=": say --yes",
     )
-    screen.err.print("Go on? [y/N] ", end="", markup=False)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise click.ClickException("Nothing was dialled.")
 
 
 async def _call(
@@ -184,16 +188,19 @@ async def _call(
 ) -> ExitStatus:
     async with exotel:
         call = await _place(order, exotel, screen)
-        screen.show(call, f"Placed {call.sid}: {call.status} (being dialled)")
-        if not follow:
-            return ExitStatus.FINE
         try:
-            return await _follow(call, exotel, world, screen)
+            screen.show(call, f"Placed {call.sid}: {call.status} (being dialled)")
+            if not follow:
+                return ExitStatus.FINE
+            longest = order.options.get("time_limit", _LONGEST_TALK) + _SETTLING
+            return await _follow(call, exotel, world, screen, longest=longest)
         except asyncio.CancelledError:
             screen.note(
                 f"Stopped following; the call itself goes on: exotel-async calls get {call.sid}"
             )
             raise
+        except (OSError, ValueError) as error:  # a full disk, a closed pipe
+            return _lost(call, str(error) or type(error).__name__)
 
 
 async def _place(order: Order, exotel: ExotelClient, screen: Screen) -> Call:
@@ -207,20 +214,24 @@ async def _place(order: Order, exotel: ExotelClient, screen: Screen) -> Call:
         raise
 
 
-async def _follow(placed: Call, exotel: ExotelClient, world: World, screen: Screen) -> ExitStatus:
+async def _follow(
+    placed: Call, exotel: ExotelClient, world: World, screen: Screen, *, longest: float
+) -> ExitStatus:
     """Look at a call until it is over, and show what changed."""
     call, shown, failures = placed, "", 0
-    waits = pauses()
+    waits, end = pauses(), world.clock.monotonic() + longest
     while not is_over(call):
+        if world.clock.monotonic() > end:
+            return _lost(placed, f"It is not told to be over after {math.ceil(longest / 60)} min")
         await world.clock.sleep(next(waits))
         try:
             call, failures = await exotel.calls.get(placed.sid, details=True), 0
         except ExotelError as error:
             failures += 1
             if failures == _MOST_FAILURES:
-                return _lost(placed, error, screen)
+                return _lost(placed, str(error))
             continue
-        if (stand := stand_of(call)) != shown:
+        if (stand := screen.look.hide(stand_of(call))) != shown:
             shown = stand
             when = screen.look.time(world.clock.now())
             screen.show(call, f"{when}  {stand}", style=style_of(call.status))
@@ -235,10 +246,12 @@ def pauses() -> Iterator[float]:
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
-def _lost(placed: Call, error: ExotelError, screen: Screen) -> ExitStatus:
-    screen.note(f"{error}", style="red")
-    screen.note(
-        f"The call was placed, do not repeat it. How it goes is not known: "
-        f"exotel-async calls get {placed.sid}"
-    )
+def _lost(placed: Call, why: str) -> ExitStatus:
+    """Say that a call was placed of which no more can be told or shown."""
+    with suppress(OSError):
+        complain(
+            f"Placed {placed.sid}: do not repeat it.",
+            why,
+            f"How it goes is not known: exotel-async calls get {placed.sid}",
+        )
     return ExitStatus.UNKNOWN

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any
 
+import attrs
 import click
 
 from exotel_async.client import CallList, ExotelClient
 from exotel_async.models.calls import Call
-from exotel_async.models.vocabulary import CallStatus, Direction
+from exotel_async.models.vocabulary import FINAL_STATUSES, CallStatus, Direction
 
 from .exit_status import ExitStatus
 from .options import (
@@ -31,22 +33,35 @@ from .world import Job
 
 _SECONDS = Reading("seconds", partial(amount_range, whole=True))
 _PRICE = Reading("amount", amount_range)
+_FINAL = ", ".join(status for status in CallStatus if status in FINAL_STATUSES)
 
 
-@click.group(context_settings=CONTEXT)
+def _final(text: str) -> str:
+    """Read a status in which a call can be listed, in any spelling."""
+    word = text.strip().lower().replace("_", "-")
+    if word not in FINAL_STATUSES:
+        raise ValueError(f"{text!r} is none of {_FINAL}: only calls that are over are listed")
+    return word
+
+
+@click.group(context_settings=CONTEXT, short_help="Read the records of calls.")
 @common
 def calls(**_: object) -> None:
     """Read the records of calls."""
 
 
-@calls.command("list")
+@calls.command("list", short_help="List records, newest first.")
 @click.option("--created", metavar="RANGE", help=f"When: {TIMES}.")
 @click.option("--sid", "sids", multiple=True, help="This call; may be repeated.")
 @click.option("--from", "from_", multiple=True, help="Who rang first; may be repeated.")
 @click.option("--to", multiple=True, help="Who rang second; may be repeated.")
 @click.option("--phone-number", "phone_numbers", multiple=True, help="By way of this ExoPhone.")
 @click.option(
-    "--status", "statuses", multiple=True, help=f"{', '.join(CallStatus)}; may be repeated."
+    "--status",
+    "statuses",
+    type=Reading("status", _final),
+    multiple=True,
+    help=f"{_FINAL}; may be repeated.",
 )
 @click.option(
     "--direction", "directions", multiple=True, help=f"{', '.join(Direction)}; may be repeated."
@@ -78,7 +93,8 @@ def list_(
     filters = _filters(words) | _created(created, world.clock.now(), zone)
     exotel = world.client(zone=zone)
     wanted = exotel.calls.list(limit=limit or None, **filters)
-    return Job(run=partial(_list, wanted, exotel, screen, details=words["details"]))
+    run = partial(_list, wanted, exotel, screen, details=words["details"], limit=limit)
+    return Job(run=run)
 
 
 def _filters(words: dict[str, Any]) -> dict[str, Any]:
@@ -99,38 +115,57 @@ def _created(text: str | None, now: datetime, zone: tzinfo) -> dict[str, datetim
 
 
 async def _list(
-    wanted: CallList, exotel: ExotelClient, screen: Screen, *, details: bool
+    wanted: CallList, exotel: ExotelClient, screen: Screen, *, details: bool, limit: int
 ) -> ExitStatus:
     columns = CALL_COLUMNS + (DETAIL_COLUMNS if details else ())
-    if not screen.gathers and not screen.as_json:
-        screen.cells([column.upper() for column in columns])
     async with exotel:
-        calls = await _read(wanted, screen, details=details)
-    if screen.gathers:
-        rows = (call_cells(call, screen.look, details=details) for call in calls)
-        screen.table(columns, rows)
+        tally = await _read(wanted, columns, screen)
+    if tally.kept:
+        screen.table(columns, tally.kept)
+    if limit and tally.shown == limit:
+        screen.note(f"Stopped at {limit} records, there may be more: --limit 0 shows all.")
+    if tally.skipped:
+        screen.note(f"Skipped without a Sid: {tally.skipped}.", style="yellow")
     return ExitStatus.FINE
 
 
-async def _read(wanted: CallList, screen: Screen, *, details: bool) -> list[Call]:
+@attrs.define
+class _Tally:
+    """What was read."""
+
+    kept: list[tuple[str, ...]] = attrs.field(factory=list)  # rows of the table
+    shown: int = 0
+    skipped: int = 0  # entries without a Sid
+
+
+async def _read(wanted: CallList, columns: Sequence[str], screen: Screen) -> _Tally:
     """Read all; what no table is made of is written at once and forgotten."""
-    kept: list[Call] = []
-    count = 0
+    tally = _Tally()
     with screen.progress("Reading records:") as progress:
-        async for call in wanted:
-            count += 1
-            progress(count)
-            screen.watch(call)
-            if screen.as_json:
-                screen.json(call)
-            elif screen.gathers:
-                kept.append(call)
-            else:
-                screen.cells(call_cells(call, screen.look, details=details))
-    return kept
+        async for page in wanted.pages():
+            tally.skipped += page.skipped
+            for call in page.calls:
+                _take(call, columns, tally, screen)
+                progress(tally.shown)
+    return tally
 
 
-@calls.command()
+def _take(call: Call, columns: Sequence[str], tally: _Tally, screen: Screen) -> None:
+    screen.watch(call)
+    tally.shown += 1
+    if screen.as_json:
+        screen.json(call)
+        return
+    cells = call_cells(call, screen.look, details=len(columns) > len(CALL_COLUMNS))
+    if screen.gathers:
+        tally.kept.append(cells)
+        return
+    if tally.shown == 1:
+        screen.cells([column.upper() for column in columns])
+    screen.cells(cells)
+
+
+@calls.command(short_help="Show one call's record.")
 @click.argument("sid")
 @click.option("--details/--no-details", default=True, help="With legs and talk time (default).")
 @click.option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shlex
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
@@ -24,6 +23,7 @@ from exotel_async.models.vocabulary import Circle, Operator
 from exotel_async.simulator import Simulator
 from exotel_async.wire.tokens import CallbackTokens
 
+from .asking import ask
 from .exit_status import ExitStatus
 from .listen import show_arrival
 from .options import common, screen_of, world_of
@@ -60,7 +60,7 @@ class Stage:
     simulated: bool
 
 
-@click.command()
+@click.command(short_help="Place calls, be told how they go, read them back.")
 @click.option("--live", is_flag=True, help="Talk to Exotel itself; phones will ring.")
 @click.option("--public-url", type=URL, help="With --live: where Exotel reaches this program.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="To listen on.")
@@ -93,23 +93,26 @@ def demo(
             )
         parties = Parties(from_=from_, to=to, caller_id=caller_id)
         world.client()  # what is missing or senseless is told before you are asked
-        _ask(parties)
+        _ask(parties, screen)
     else:
-        parties = Parties(from_=from_ or _FROM, to=to or _TO, caller_id=caller_id or _CALLER_ID)
+        if public_url or from_ or to or caller_id:
+            raise click.UsageError("--public-url, --from, --to and --caller-id go with --live")
+        parties = Parties(from_=_FROM, to=_TO, caller_id=_CALLER_ID)
     run = partial(execute, context.find_root().command)
     stage = _live(world) if live else simulated()
     return Job(run=partial(perform, parties, stage, run, screen, port=port, public_url=public_url))
 
 
-def _ask(parties: Parties) -> None:
-    # Whoever is about to ring them must see them: these numbers are not masked.
-    click.echo(
-        f"This dials {parties.from_}, then {parties.to}, from {parties.caller_id}: twice.\n"
-        "Phones will ring, and it costs money. Type 'dial' to go on: ",
-        nl=False,
+def _ask(parties: Parties, screen: Screen) -> None:
+    hide = screen.look.hide
+    ask(
+        screen,
+        what=f"This dials {hide(parties.from_)}, then {hide(parties.to)}, from "
+        f"{hide(parties.caller_id)}: twice.\nPhones will ring, and it costs money.",
+        question="Type 'dial' to go on:",
+        yes=("dial",),
+        otherwise="",
     )
-    if sys.stdin.readline().strip() != "dial":
-        raise click.ClickException("Nothing was dialled.")
 
 
 async def perform(
@@ -190,7 +193,9 @@ class Demo:
 
     def caption(self, words: Sequence[str]) -> None:
         """Print a step as the command line that does it."""
-        spelt = shlex.join([PROGRAM, *words]).replace(f"'{_PUBLIC}'", f'"{_PUBLIC}"')
+        hide = self.screen.look.hide
+        spelt = " ".join(hide(shlex.quote(word)) for word in (PROGRAM, *words))
+        spelt = spelt.replace(f"'{_PUBLIC}'", f'"{_PUBLIC}"')
         if self.screen.as_json:
             self.screen.note(f"$ {spelt}")
         else:
@@ -211,7 +216,7 @@ class Demo:
     def _common(self) -> Iterator[str]:
         if self.screen.as_json:
             yield "--json"
-        if self.screen.look.hide is str:
+        if not self.screen.look.masks:
             yield "--show-numbers"
 
     async def place(self, encoding: str) -> tuple[int, str | None]:

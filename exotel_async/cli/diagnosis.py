@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from socket import gaierror
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
@@ -23,6 +24,7 @@ from exotel_async.errors import (
 )
 
 from .exit_status import ExitStatus, status_of
+from .wording import told
 
 VARIABLES = {
     "EXOTEL_ACCOUNT_SID": "the account's Sid",
@@ -44,7 +46,7 @@ class Finding:
     about: str
     well: bool
     says: str
-    advice: str = ""
+    advice: str = ""  # on what is well: a warning
     status: ExitStatus = ExitStatus.FAILED  # how the doctor ends if this is what is wrong
 
 
@@ -65,26 +67,35 @@ def settings_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def region_finding(subdomain: str) -> Finding:
-    """Tell the region by the host."""
-    # What stands before an @ may be credentials: it is not shown.
-    bare = subdomain.strip().rpartition("@")[2].rpartition("://")[2].rstrip("/").lower()
-    if bare in REGIONS:
-        return Finding(about="region", well=True, says=f"the region is {REGIONS[bare]} ({bare})")
-    if is_loopback(bare.partition(":")[0]):
-        return Finding(about="region", well=True, says=f"no region: {bare} is this machine")
+    """Tell the region by the host; of another host whoever asks it sees what it is."""
+    host = _host_of(subdomain)
+    if host in REGIONS:
+        return Finding(about="region", well=True, says=f"the region is {REGIONS[host]} ({host})")
+    if is_loopback(host):
+        return Finding(about="region", well=True, says=f"no region: {host} is this machine")
     return Finding(
         about="region",
-        well=False,
-        says=f"{bare} is no host of Exotel's API",
+        well=True,
+        says=f"{host or 'EXOTEL_SUBDOMAIN'} is no host of Exotel's API",
         advice="EXOTEL_SUBDOMAIN is api.exotel.com (Singapore) or api.in.exotel.com (Mumbai)",
-        status=ExitStatus.USAGE,
     )
+
+
+def _host_of(subdomain: str) -> str:
+    """Take the host out of what was set, as the client does; "" where it may be a credential."""
+    text = subdomain.strip().lstrip("@")
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        host, _ = (parts.hostname or "").lower(), parts.port  # raises where that is no number
+    except ValueError:
+        return ""
+    return host if "." in host or is_loopback(host) else ""
 
 
 def setting_finding(error: ExotelError) -> Finding:
     """Tell of settings that no client could be made of."""
     return Finding(
-        about="settings", well=False, says=str(error), advice=_WHERE, status=ExitStatus.USAGE
+        about="settings", well=False, says=told(error), advice=_WHERE, status=ExitStatus.USAGE
     )
 
 

@@ -22,7 +22,7 @@ from .screen import Screen
 from .world import Job, World
 
 
-@click.command()
+@click.command(short_help="Find out why Exotel can't be asked.")
 @common
 @click.pass_context
 def doctor(context: click.Context, /, **_: object) -> Job:
@@ -60,6 +60,8 @@ async def _findings(world: World) -> list[Finding]:
 def _show(finding: Finding, screen: Screen) -> None:
     good, bad = ("✓", "✗") if "utf" in screen.out.encoding.lower() else ("ok", "!!")
     mark, style = (good, "green") if finding.well else (bad, "red")
+    if finding.well and finding.advice:
+        mark, style = "!", "yellow"
     screen.show(finding, f"{mark} {finding.says}", style=style)
     if finding.advice and not screen.as_json:
-        screen.line(f"  {'→' if mark == bad == '✗' else '>'} {finding.advice}")
+        screen.line(f"  {'→' if bad == '✗' else '>'} {finding.advice}")

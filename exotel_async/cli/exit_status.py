@@ -29,11 +29,12 @@ class ExitStatus(IntEnum):
     FINE = 0, "all went well"
     FAILED = 1, "Exotel refused, you said no, or something failed"
     USAGE = 2, "wrong usage or settings; nothing was sent"
-    UNKNOWN = 3, "the outcome is unknown: a phone may ring"
-    NOT_REACHED = 4, "Exotel could not be reached; nothing was done"
+    UNKNOWN = 3, "a phone may be ringing: an answer was lost, or sight of a call that was placed"
+    NOT_REACHED = 4, "no answer from Exotel; nothing was changed"
     NOT_ANSWERED = 5, "the call ended without being answered (call)"
     INTERRUPTED = 130, "interrupted with Ctrl-C"
     CLOSED_PIPE = 141, "whoever read the output went away"
+    TERMINATED = 143, "ended by SIGTERM; for what serves (listen, simulate) that is 0, as is Ctrl-C"
 
 
 def status_of(error: BaseException) -> ExitStatus:

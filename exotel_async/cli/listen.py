@@ -13,6 +13,7 @@ import click
 
 from exotel_async.client.settings import is_loopback
 from exotel_async.simulator import post_callback
+from exotel_async.webhooks.reading import Letter
 from exotel_async.wire.tokens import LONGEST_LIFE, CallbackTokens
 
 from .exit_status import ExitStatus
@@ -22,7 +23,7 @@ from .rows import event_line, style_of
 from .saved import add_line, open_for_saving
 from .screen import Screen
 from .until import Until
-from .urls import URL
+from .urls import URL, exact
 from .world import Job, World
 
 SECRET = "EXOTEL_CALLBACK_SECRET"  # noqa: S105 - the name of a variable
@@ -49,7 +50,7 @@ class Listening:
     callback_url: str
 
 
-@click.command()
+@click.command(short_help="Receive StatusCallbacks and show them.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--public-url", type=URL, help="Where Exotel reaches this program.")
@@ -122,13 +123,17 @@ def receiver_of(
     )
 
 
-async def _forward(url: str, body: bytes, content_type: str) -> int | None:
-    return await post_callback(url, body, content_type, timeout=_FORWARD_TIMEOUT)
+async def _forward(url: str, letter: Letter) -> int | None:
+    return await post_callback(
+        exact(url, letter.query), letter.body, letter.content_type, timeout=_FORWARD_TIMEOUT
+    )
 
 
 def show_arrival(arrival: Arrival, *, screen: Screen) -> None:
     """Show a callback in a line, and what it was answered if that was not 200."""
-    what = event_line(arrival.event) if arrival.event else f"no callback: {arrival.error}"
+    hide = screen.look.hide
+    told = event_line(arrival.event, hide=hide) if arrival.event else None
+    what = told or f"no callback: {arrival.error}"
     answer = "" if arrival.status == 200 else f"  (answered {arrival.status})"
     style = style_of(arrival.event.status) if arrival.event else "red"
     line = f"{screen.look.time(arrival.at)}  {what}{answer}"

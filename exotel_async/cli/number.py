@@ -8,15 +8,18 @@ from functools import partial
 import click
 
 from exotel_async.client import ExotelClient
+from exotel_async.errors import BadRequestError, ExotelError, NotFoundError
+from exotel_async.models.numbers import NumberMetadata
 
-from .exit_status import ExitStatus
+from .exit_status import ExitStatus, status_of
 from .options import common, screen_of, world_of
 from .rows import NUMBER_COLUMNS, number_cells
-from .screen import Screen
+from .screen import Screen, complain
+from .wording import told
 from .world import Job
 
 
-@click.command()
+@click.command(short_help="Look up where numbers are at home.")
 @click.argument("numbers", metavar="NUMBER…", nargs=-1, required=True)
 @common
 @click.pass_context
@@ -27,14 +30,32 @@ def number(context: click.Context, /, numbers: tuple[str, ...], **_: object) -> 
 
 
 async def _look_up(numbers: Sequence[str], exotel: ExotelClient, screen: Screen) -> ExitStatus:
-    rows = []
+    """Look up one after the other; a number that Exotel does not know keeps none from the next."""
+    rows: list[tuple[str, ...]] = []
+    failures: list[tuple[str, ExotelError]] = []
     async with exotel:
         for asked in numbers:
-            found = await exotel.numbers.get(asked)
-            screen.watch(found)
-            if screen.as_json:
-                screen.json(found)
-            rows.append(number_cells(found, asked, screen.look))
-    if not screen.as_json:
-        screen.table(NUMBER_COLUMNS, rows)
-    return ExitStatus.FINE
+            try:
+                _take(await exotel.numbers.get(asked), asked, rows, screen)
+            except ExotelError as error:
+                failures.append((asked, error))
+                if not isinstance(error, BadRequestError | NotFoundError):
+                    break  # the others would fare no better
+    if screen.gathers and rows:
+        screen.table(NUMBER_COLUMNS, rows, wraps=("circle", "operator"))
+    for asked, failure in failures:
+        complain(f"{screen.look.hide(asked)}: {told(failure)}")
+    return status_of(failures[-1][1]) if failures else ExitStatus.FINE
+
+
+def _take(found: NumberMetadata, asked: str, rows: list[tuple[str, ...]], screen: Screen) -> None:
+    screen.watch(found)
+    if screen.as_json:
+        screen.json(found)
+        return
+    rows.append(number_cells(found, asked, screen.look))
+    if screen.gathers:
+        return
+    if len(rows) == 1:
+        screen.cells([column.upper() for column in NUMBER_COLUMNS])
+    screen.cells(rows[-1])

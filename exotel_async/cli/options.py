@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,13 +19,13 @@ from .world import World
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V")
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def common(function: F) -> F:
     """Add --json and --show-numbers."""
     for option in (
-        click.option("--show-numbers", is_flag=True, help="Show phone numbers in full."),
+        click.option("--show-numbers", is_flag=True, help="Mask nothing but errors."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line."),
     ):
         function = option(function)
@@ -53,7 +53,13 @@ def _given(context: click.Context | None, name: str) -> bool:
     return False
 
 
-class Reading(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.2
+if TYPE_CHECKING:
+    ParamType = click.ParamType[object]
+else:  # no generic before click 8.2
+    ParamType = click.ParamType
+
+
+class Reading(ParamType):
     """A value read by a plain function; its ValueError says what is allowed."""
 
     def __init__(self, name: str, read: Callable[[str], object]) -> None:
@@ -76,15 +82,16 @@ def _zone(text: str) -> tzinfo:
     return IST if text.upper() == "IST" else zone_of(text)
 
 
-ZONE = Reading("zone", _zone)
-zone_option = click.option(
-    "--time-zone",
-    "zone",
-    type=ZONE,
-    default=IST,
-    show_default="IST",
-    help="The account's time zone, like Asia/Kolkata: what times without one mean.",
-)
+def zone_option(function: F) -> F:
+    """Add --time-zone."""
+    option = click.option(
+        "--time-zone",
+        "zone",
+        type=Reading("zone", _zone),
+        default=IST,
+        help="The account's time zone, like Asia/Kolkata: what times without one mean; else IST.",
+    )
+    return option(function)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -95,12 +102,17 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 PAIR = Reading("NAME=VALUE", _pair)
-extra_option = click.option(
-    "--extra",
-    type=PAIR,
-    multiple=True,
-    help="A further parameter of Exotel's; may be repeated.",
-)
+
+
+def extra_option(function: F) -> F:
+    """Add --extra."""
+    option = click.option(
+        "--extra",
+        type=PAIR,
+        multiple=True,
+        help="A further parameter of Exotel's; may be repeated.",
+    )
+    return option(function)
 
 
 def given(options: Mapping[str, object]) -> dict[str, Any]:

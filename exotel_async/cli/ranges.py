@@ -13,7 +13,7 @@ from exotel_async.models.calls import Range
 
 TIMES = (
     "today, yesterday, 2026-11-01, 2026-11-01..2026-11-07, 2026-11-01.. (until now), "
-    "2026-11-01T10:00..2026-11-01T12:30, 7d or 24h (the last …)"
+    "2026-11-01T10:00 (that minute), 2026-11-01T10:00..2026-11-01T12:30, 7d or 24h (the last …)"
 )
 
 Span = tuple[datetime, datetime]
@@ -21,6 +21,7 @@ Span = tuple[datetime, datetime]
 _AGO = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIME_DIGITS = re.compile(r"[\d:]*", re.ASCII)
 _SECOND = timedelta(seconds=1)
 
 
@@ -39,26 +40,28 @@ def created_range(
 
 
 class _OrderError(ValueError):
-    """The end lies before the beginning."""
+    """The end lies before the beginning, or that in the future."""
 
 
 def _range_of_time(text: str, now: datetime) -> tuple[datetime | None, datetime]:
-    if _AGO.fullmatch(text):
-        return _span(text, now)[0], now
     first, dots, last = (part.strip() for part in text.partition(".."))
-    if not dots:
-        return _span(text, now)
     if not first and not last:
         raise ValueError("no end")
     start = _span(first, now)[0] if first else None
-    end = _span(last, now)[1] if last else now
-    if start is not None and start > end:
+    if last:
+        end = _span(last, now)[1]
+    else:
+        end = now if dots or _AGO.fullmatch(first) else _span(first, now)[1]
+    # By way of UTC: where clocks go back, the later of two moments may have the earlier time.
+    if start is not None and start.astimezone(UTC) > now.astimezone(UTC):
+        raise _OrderError("it lies in the future")
+    if start is not None and start.astimezone(UTC) > end.astimezone(UTC):
         raise _OrderError("it ends before it begins")
     return start, end
 
 
 def _span(word: str, now: datetime) -> Span:
-    """Read one end of a range: a day is as long as it is, a moment is one second."""
+    """Read one end of a range: a day is as long as it is, 10:00 a minute, 10:00:00 a second."""
     if word in ("today", "yesterday"):
         return _day(now.date() - timedelta(days=word == "yesterday"), now.tzinfo)
     if ago := _AGO.fullmatch(word):
@@ -68,10 +71,17 @@ def _span(word: str, now: datetime) -> Span:
     elif "T" in word:
         moment = datetime.fromisoformat(word).replace(microsecond=0)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
-        moment.astimezone(UTC)  # raises where no calendar goes
+        last = moment.astimezone(UTC) + _length_of(word) - _SECOND  # raises beyond the calendar
+        return moment, _in_zone(last, moment)
     else:
         raise ValueError("neither day nor moment")
     return moment, moment
+
+
+def _length_of(word: str) -> timedelta:
+    """Tell how long a moment is by how exactly it is written."""
+    digits = len(_TIME_DIGITS.match(word.partition("T")[2])[0].replace(":", ""))  # type: ignore[index]  # it always matches
+    return {2: timedelta(hours=1), 4: timedelta(minutes=1)}.get(digits, _SECOND)
 
 
 def _day(day: date, zone: tzinfo | None) -> Span:
@@ -104,8 +114,15 @@ def amount_range(text: str, *, whole: bool = False) -> int | Decimal | Range:
         ) from error
     if low is None and high is None:
         raise ValueError(f"{text!r} has no end; write 30, 10..45, 10.. or ..45")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"{text!r} ends before it begins; write 30, 10..45, 10.. or ..45")
     return Range(at_least=low, at_most=high)
 
 
 def _amount(text: str, *, whole: bool) -> int | Decimal:
-    return int(text) if whole else Decimal(text)
+    amount = int(text) if whole else Decimal(text)
+    if isinstance(amount, Decimal) and not amount.is_finite():
+        raise ValueError("it is no amount")
+    if amount < 0:
+        raise ValueError("it is below 0")
+    return amount

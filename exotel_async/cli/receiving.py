@@ -1,33 +1,30 @@
-"""How are callbacks received that are only to be shown: verify, read, forward, keep, show, answer.
+"""How are callbacks received that are only to be shown: read, forward, keep, show, answer.
 
 Exotel: Voice v1, "StatusCallback".
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
-from urllib.parse import urlsplit
 
 import attrs
 from aiohttp import web
 
-from exotel_async.errors import MalformedCallbackError, UnverifiedCallbackError
+from exotel_async.errors import CallbackError, MalformedCallbackError, UnverifiedCallbackError
 from exotel_async.models.clock import Clock
 from exotel_async.models.events import StatusCallback
-from exotel_async.wire.callback import decode_callback
+from exotel_async.webhooks.reading import Letter, callback_url, greeting, read_letter
 from exotel_async.wire.tokens import CallbackTokens
 from exotel_async.wire.values import IST
 
 from .saved import Saved
 
 MOST_BODY = 65_536  # bytes
-_BODY_TIMEOUT = 5.0  # seconds
-_METHODS = ("GET", "HEAD", "POST")
 
-Forward = Callable[[bytes, str], Awaitable[int | None]]  # body, content type: the answer's status
+Forward = Callable[[Letter], Awaitable[int | None]]  # the answer's status
 
 
 @attrs.frozen(kw_only=True)
@@ -55,44 +52,42 @@ class Receiver:
 
     def url(self, base: str, *, ref: str = "") -> str:
         """Spell the URL for Exotel below a public one."""
-        parts = urlsplit(base)
-        token = self.tokens.mint(ref, now=self.clock.now())
-        return parts._replace(path=f"{parts.path.rstrip('/')}/{token}").geturl()
+        return callback_url(base, self.tokens, ref=ref, now=self.clock.now())
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        if request.method not in _METHODS:
-            raise web.HTTPMethodNotAllowed(request.method, _METHODS)
-        if request.method != "POST":
-            return web.Response(text="OK")
+        if (answer := greeting(request)) is not None:
+            return answer
         try:
-            segment = request.path.rstrip("/").rpartition("/")[2]
-            ref = self.tokens.verify(segment, now=self.clock.now()) or None
+            letter = await read_letter(
+                request, tokens=self.tokens, now=self.clock.now(), max_body=MOST_BODY
+            )
         except UnverifiedCallbackError as error:
-            self.refuse(f"Refused (404) a callback from {request.remote}: {error}")
-            return web.Response(status=404, text="Not found")
-        try:
-            body = await _read_body(request)
+            return self._refused(request, error, web.Response(status=404, text="Not found"))
         except MalformedCallbackError as error:
-            self.refuse(f"Refused (400) a callback from {request.remote}: {error}")
-            return web.Response(status=400, text="Not a StatusCallback")
-        return await self._take(request, body, ref)
+            answer = web.Response(status=400, text="Not a StatusCallback")
+            return self._refused(request, error, answer)
+        except web.HTTPRequestEntityTooLarge:
+            self.refuse(f"Refused (413) a callback from {request.remote}: it is too large")
+            raise
+        return await self._take(letter)
 
-    async def _take(self, request: web.Request, body: bytes, ref: str | None) -> web.Response:
-        content_type = request.headers.get("Content-Type", "")
-        query = request.rel_url.raw_query_string
+    def _refused(
+        self, request: web.Request, error: CallbackError, answer: web.Response
+    ) -> web.Response:
+        self.refuse(f"Refused ({answer.status}) a callback from {request.remote}: {error}")
+        return answer
+
+    async def _take(self, letter: Letter) -> web.Response:
         event, error = None, None
         try:
-            event = decode_callback(
-                body, content_type=content_type, query=query, time_zone=self.zone, ref=ref
-            )
-            status = await self._decide(body, content_type)
+            event = letter.event(zone=self.zone)
+            status = await self._decide(letter)
         except MalformedCallbackError as malformed:
             status, error = 400, str(malformed)
         at = self.clock.now()
-        saved = Saved(at=at, content_type=content_type, query=query, status=status, body=body)
         try:
-            self.keep(saved)
+            self.keep(_saved(letter, at=at, status=status))
         except OSError as failure:  # Exotel is to try again later
             self.refuse(f"Could not save the callback: {failure}")
             status = 500
@@ -100,25 +95,43 @@ class Receiver:
         self.show(Arrival(at=at, status=status, kind=kind, event=event, error=error))
         return web.Response(status=status, text="OK" if status == 200 else "Not taken")
 
-    async def _decide(self, body: bytes, content_type: str) -> int:
+    async def _decide(self, letter: Letter) -> int:
         """Answer what the other receiver answers; 502 where it gives no answer."""
         if self.forward is None:
             return 200
-        return await self.forward(body, content_type) or 502
+        return await self.forward(letter) or 502
 
 
-async def _read_body(request: web.Request) -> bytes:
-    """Read the body, never more than allowed, and not for ever."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MOST_BODY:
-                    raise MalformedCallbackError(f"its body has more than {MOST_BODY} bytes")
-    except (web.RequestPayloadError, OSError) as error:  # a TimeoutError is an OSError
-        raise MalformedCallbackError("its body did not arrive whole") from error
-    return bytes(body)
+def _saved(letter: Letter, *, at: datetime, status: int) -> Saved:
+    return Saved(
+        at=at,
+        content_type=letter.content_type,
+        query=letter.query,
+        status=status,
+        body=letter.body,
+    )
+
+
+class _Complaints(logging.Handler):
+    """Tells of what aiohttp could not read, by the error's kind: its text may hold the token."""
+
+    def __init__(self, refuse: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._refuse = refuse
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind is BrokenPipeError:  # nobody reads what we show: that is told elsewhere
+            return
+        what = kind.__name__ if kind else "it says no more"
+        self._refuse(f"A request could not be served: {what}")
+
+
+def _logger_for(receiver: Receiver) -> logging.Logger:
+    """Make a logger for aiohttp that belongs to no tree: nobody else hears of it."""
+    logger = logging.Logger("exotel_async.cli", logging.WARNING)  # noqa: LOG001
+    logger.addHandler(_Complaints(receiver.refuse))
+    return logger
 
 
 @asynccontextmanager
@@ -127,7 +140,7 @@ async def serving(receiver: Receiver, *, host: str, port: int) -> AsyncIterator[
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", receiver.handle)
     # No access log: the token stands in the path.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, logger=_logger_for(receiver), shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -10,7 +10,7 @@ import attrs
 from exotel_async.models.calls import Call, Leg
 from exotel_async.models.events import CallTerminated, StatusCallback
 from exotel_async.models.numbers import NumberMetadata
-from exotel_async.models.vocabulary import FINAL_STATUSES
+from exotel_async.models.vocabulary import FINAL_STATUSES, CallStatus
 
 from .plain import Hide, number_text, plain
 
@@ -37,6 +37,11 @@ class Look:
 
     zone: tzinfo
     hide: Hide
+
+    @property
+    def masks(self) -> bool:
+        """Tell whether anything is masked at all."""
+        return self.hide is not str
 
     def moment(self, at: datetime | None) -> str:
         """Write a date and time."""
@@ -75,8 +80,8 @@ def call_cells(call: Call, look: Look, *, details: bool) -> tuple[str, ...]:
         call.sid,
         look.hide(call.from_ or ""),
         look.hide(call.to or ""),
-        call.direction or "",
-        call.status or "",
+        look.hide(call.direction or ""),
+        look.hide(call.status or ""),
         _seconds(call.duration),
         number_text(call.price),
     )
@@ -86,39 +91,36 @@ def call_cells(call: Call, look: Look, *, details: bool) -> tuple[str, ...]:
     return (
         *cells,
         _seconds(known.conversation_duration if known else None),
-        spell_legs(known.legs if known else ()),
+        look.hide(spell_legs(known.legs if known else ())),
     )
 
 
 def number_cells(number: NumberMetadata, asked: str, look: Look) -> tuple[str, ...]:
     """Write what is known of a number as cells under NUMBER_COLUMNS."""
-    return (
-        look.hide(number.phone_number or asked),
+    cells = (
+        number.phone_number or asked,
         number.type or "",
         _both(number.circle, number.circle_name),
         _both(number.operator, number.operator_name),
         number.dnd or "",
     )
+    return tuple(look.hide(cell) for cell in cells)
 
 
 def call_fields(call: Call, look: Look) -> Iterator[tuple[str, str]]:
     """Write a call as names and texts; what is not known is left out."""
-    for field in attrs.fields(Call):
-        value = getattr(call, field.name)
-        name = field.name.strip("_").replace("_", " ")
-        if field.name in ("details", "extra", "sid") or value is None:
+    bare = plain(call, hide=look.hide)
+    extra = bare.pop("extra")
+    for name, text in bare.items():
+        value = getattr(call, "from_" if name == "from" else name)
+        if name in ("details", "sid") or value is None:
             continue
-        yield name, look.moment(value) if isinstance(value, datetime) else _shown(call, field, look)
+        shown = look.moment(value) if isinstance(value, datetime) else str(text)
+        yield name.replace("_", " "), f"{shown} s" if name == "duration" else shown
     if call.details is not None:
         yield "talk", _seconds(call.details.conversation_duration)
-        yield "legs", spell_legs(call.details.legs)
-    hidden = plain(call, hide=look.hide)["extra"]
-    yield from ((f"extra {name}", str(value)) for name, value in hidden.items())
-
-
-def _shown(call: Call, field: attrs.Attribute[object], look: Look) -> str:
-    text = plain(call, hide=look.hide)[field.name.rstrip("_")]
-    return f"{text} s" if field.name == "duration" else str(text)
+        yield "legs", look.hide(spell_legs(call.details.legs))
+    yield from ((f"extra {name}", str(value)) for name, value in extra.items())
 
 
 def spell_legs(legs: Sequence[Leg]) -> str:
@@ -148,27 +150,38 @@ def stand_of(call: Call) -> str:
 
 
 def is_over(call: Call) -> bool:
-    """Tell whether a call's status will not change any more."""
-    return call.status in FINAL_STATUSES
+    """Tell whether a call's status will not change any more.
+
+    Of a status newer than this release nobody knows; then its end, or that of its legs, tells.
+    """
+    if call.status in list(CallStatus):
+        return call.status in FINAL_STATUSES
+    legs = call.details.legs if call.details else ()
+    return call.end_time is not None or (
+        bool(legs) and all(leg.status in FINAL_STATUSES for leg in legs)
+    )
 
 
 def was_answered(call: Call) -> bool:
     """Tell whether a call that is over brought people together.
 
     A call is "completed" as soon as From was on the line: whoever did not answer is seen at the
-    legs, where they are known.
+    legs, where they are known. A status newer than this release proves nothing; its legs do.
     """
     legs = call.details.legs if call.details else ()
+    if call.status not in list(CallStatus):
+        return bool(legs) and all(leg.status == "completed" for leg in legs)
     unanswered = FINAL_STATUSES - {"completed"}
     return call.status == "completed" and not any(leg.status in unanswered for leg in legs)
 
 
-def event_line(event: StatusCallback) -> str:
+def event_line(event: StatusCallback, *, hide: Hide) -> str:
     """Say in a line what a callback told."""
     talk = event.conversation_duration if isinstance(event, CallTerminated) else None
     legs = spell_legs(event.legs)
+    stand = ": ".join(hide(part) for part in (event.status or "no status", legs) if part)
     parts = [
-        f"{type(event).__name__:<14}  {event.status or 'no status'}{': ' if legs else ''}{legs}",
+        f"{type(event).__name__:<14}  {stand}",
         f"talk {talk} s" if talk is not None else "",
         event.call_sid,
     ]

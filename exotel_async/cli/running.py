@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import attrs
 import click
 
 from exotel_async.errors import ExotelError, OutcomeUnknownError, mask_secrets
 
 from .exit_status import ExitStatus, status_of
 from .screen import complain
+from .streams import make_sound, write_nowhere
+from .wording import told
 from .world import Job, World
 
 PROGRAM = "exotel-async"
@@ -27,29 +29,46 @@ _LOOK_FIRST = (
 
 def run(app: click.Command, argv: Sequence[str], *, world: World | None = None) -> int:
     """Run a command line to its end; nothing it does is left running."""
-    _never_fail_to_write()
-    status = _run(app, argv, world or World())
+    make_sound()
+    stops = _Stops()
+    status = _run(app, argv, world or World(), stops)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        return _closed_pipe()
+    except OSError as error:
+        write_nowhere()
+        return status or _unwritten(error)
     return status
 
 
-def _run(app: click.Command, argv: Sequence[str], world: World) -> int:
-    stopped = ExitStatus.INTERRUPTED
+@attrs.define
+class _Stops:
+    """What it means when a job is cancelled."""
+
+    status: ExitStatus = ExitStatus.INTERRUPTED
+
+
+def _run(app: click.Command, argv: Sequence[str], world: World, stops: _Stops) -> int:
     try:
         job = understand(app, argv, world)
         if not isinstance(job, Job):
             return job
-        stopped = ExitStatus.FINE if job.serves else stopped
-        return asyncio.run(_until_done(job))
+        if job.serves:
+            stops.status = ExitStatus.FINE
+        return asyncio.run(_until_done(job, stops))
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        return stopped
-    except BrokenPipeError:
-        return _closed_pipe()
+        return stops.status
+    except BrokenPipeError as error:
+        return _unwritten(error)
     except (ExotelError, click.ClickException, OSError, OverflowError) as error:
         return explain(error)
+
+
+def _unwritten(error: OSError) -> ExitStatus:
+    """Tell how a command ends whose results could not be written."""
+    if isinstance(error, BrokenPipeError):
+        write_nowhere()
+        return ExitStatus.CLOSED_PIPE
+    return explain(error)
 
 
 async def execute(app: click.Command, argv: Sequence[str], *, world: World) -> int:
@@ -80,42 +99,32 @@ def explain(error: BaseException) -> ExitStatus:
     if isinstance(error, OutcomeUnknownError):
         complain(str(error), _LOOK_FIRST)
     else:
-        complain(mask_secrets(str(error)) or type(error).__name__)
+        complain(mask_secrets(told(error)) or type(error).__name__)
     return status_of(error)
 
 
-async def _until_done(job: Job) -> int:
-    """Await the job; SIGTERM stops what serves as Ctrl-C does."""
-    with _stopped_by_sigterm(asyncio.current_task() if job.serves else None):
+async def _until_done(job: Job, stops: _Stops) -> int:
+    """Await the job; SIGTERM stops it as Ctrl-C does: it may have something to say at its end."""
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        if not job.serves:
+            stops.status = ExitStatus.TERMINATED
+        if task is not None:
+            task.cancel()
+
+    with _at_sigterm(stop):
         return await job.run()
 
 
 @contextmanager
-def _stopped_by_sigterm(task: asyncio.Task[object] | None) -> Iterator[None]:
+def _at_sigterm(stop: Callable[[], None]) -> Iterator[None]:
     loop, set_up = asyncio.get_running_loop(), False
     with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
-        if task is not None:
-            loop.add_signal_handler(signal.SIGTERM, task.cancel)
-            set_up = True
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        set_up = True
     try:
         yield
     finally:
         if set_up:
             loop.remove_signal_handler(signal.SIGTERM)
-
-
-def _never_fail_to_write() -> None:
-    """Have odd characters replaced where the terminal's encoding can't spell them."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-
-
-def _closed_pipe() -> ExitStatus:
-    """Write nowhere from now on, so that Python has nothing left to complain of at its end."""
-    with suppress(OSError, ValueError, AttributeError):
-        output, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, output)
-        os.close(nowhere)
-    return ExitStatus.CLOSED_PIPE

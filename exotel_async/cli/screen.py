@@ -6,22 +6,24 @@ Colours and tables are for terminals; what goes elsewhere is plain, one line for
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 import attrs
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from exotel_async.errors import mask_numbers
+from exotel_async.errors import mask_secrets
 
 from .plain import to_json
 from .rows import Look, joined, printable, style_of
 
-_NEVER_WRAP = ("sid", "created", "status")
+_GAP = 2  # blanks between columns
+_LEAST_WRAPPED = 24  # characters of a line in a column that wraps
 
 
 class _Console(Console):
@@ -73,26 +75,58 @@ class Screen:
         """Write one row for programs."""
         self._write(joined(cells))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Draw a table, or write its rows where no terminal is."""
-        if not self.out.is_terminal:
-            for cells in ([column.upper() for column in columns], *rows):
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        wraps: Collection[str] = (),
+    ) -> None:
+        """Write rows under their names: a table where it fits, else one record after the other.
+
+        Only columns that are named in `wraps` may take several lines. Off a terminal there are
+        lines with tabs.
+        """
+        known = [[printable(cell) for cell in row] for row in rows]
+        if not self.gathers:
+            for cells in ([column.upper() for column in columns], *known):
                 self.cells(cells)
-            return
-        table = Table(box=None, header_style="bold", pad_edge=False)
+        elif self._fits(columns, known, wraps):
+            self._print_table(columns, known, wraps)
+        else:
+            for row in known:
+                self.fields(pair for pair in zip(columns, row, strict=True) if pair[1])
+                self.line("")
+
+    def _fits(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], wraps: Collection[str]
+    ) -> bool:
+        widths = (
+            _LEAST_WRAPPED if columns[i] in wraps else max(map(cell_len, cells))
+            for i, cells in enumerate(zip(columns, *rows, strict=True))
+        )
+        return sum(widths) + _GAP * (len(columns) - 1) <= self.out.width
+
+    def _print_table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], wraps: Collection[str]
+    ) -> None:
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
         for column in columns:
-            table.add_column(column, no_wrap=column in _NEVER_WRAP, overflow="fold")
+            table.add_column(column, no_wrap=column not in wraps, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(printable(cell), style=style_of(cell)) for cell in row))
+            table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
         self.out.print(table)
 
     def fields(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Write names and texts below each other."""
-        known = list(pairs)
-        width = max((len(name) for name, _ in known), default=0)
+        """Write names and texts below each other, in columns where these fit."""
+        known = [(printable(name), printable(text)) for name, text in pairs]
+        names = max((cell_len(name) for name, _ in known), default=0)
+        texts = max((cell_len(text) for _, text in known), default=0)
+        roomy = not self.out.is_terminal or names + texts + 2 * _GAP <= self.out.width
         for name, text in known:
-            label = Text(f"  {printable(name):<{width}}  ", style="bold")
-            self.out.print(label + Text(printable(text), style=style_of(text)), soft_wrap=True)
+            label = f"  {name:<{names}}  " if roomy else f"{name}: "
+            line = Text(label, style="bold") + Text(text, style=style_of(text))
+            self.out.print(line, soft_wrap=True)
         self.out.file.flush()
 
     def note(self, text: str, *, style: str = "") -> None:
@@ -125,5 +159,5 @@ def complain(*lines: str) -> None:
 
 
 def hiding(*, show_numbers: bool) -> Callable[[str], str]:
-    """Choose what is done to phone numbers."""
-    return str if show_numbers else mask_numbers
+    """Choose what is done to texts: phone numbers, tokens and accounts in paths are masked."""
+    return str if show_numbers else mask_secrets

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import attrs
 import click
 
-from exotel_async.errors import mask_secrets
 from exotel_async.simulator import FAULTS, MAGIC_NUMBERS, Delivered, Received, Simulator
 
 from .exit_status import ExitStatus
@@ -17,6 +18,7 @@ from .plain import hidden, plain
 from .rows import style_of_answer
 from .screen import Screen
 from .until import Until
+from .urls import discreet
 from .world import Job, World
 
 _KEPT = 10_000  # entries of each journal
@@ -27,18 +29,33 @@ def _fault(text: str) -> tuple[str, float]:
     name, colon, probability = text.partition(":")
     if name not in FAULTS:
         raise ValueError(f"{name!r} is no fault; `exotel-async simulate --faults` lists them")
-    chance = float(probability) if colon else 1.0
+    chance = _number(probability) if colon else 1.0
     if not 0 < chance <= 1:
-        raise ValueError("a probability is above 0 and at most 1")
+        raise ValueError(f"{probability!r} is no probability: it is above 0 and at most 1")
     return name, chance
 
 
-@click.command()
+def _speed(text: str) -> float:
+    speed = _number(text)
+    if not 0 < speed < math.inf:
+        raise ValueError(f"{text!r} is no speed: it is a number above 0, 60 for an hour a minute")
+    return speed
+
+
+def _number(text: str) -> float:
+    """Read a number; what is none is not above 0 either."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+@click.command(short_help="Run an Exotel on this machine, to test against.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8900, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same Sids.")
 @click.option(
     "--speed",
-    type=click.FloatRange(0, min_open=True),
+    type=Reading("number", _speed),
     default=1.0,
     show_default=True,
     help="How many times faster than real time it lives.",
@@ -80,7 +97,7 @@ def simulate(context: click.Context, /, **words: Any) -> Job | int:
 def _list(columns: tuple[str, str], lines: Mapping[str, str], screen: Screen) -> None:
     """Show a table; its numbers are nobody's, so they are not masked."""
     if not screen.as_json:
-        screen.table(columns, lines.items())
+        screen.table(columns, list(lines.items()), wraps=columns[1:])
         return
     for line in lines.items():
         screen.json(dict(zip(columns, line, strict=True)))
@@ -130,17 +147,30 @@ def _announce(simulator: Simulator, screen: Screen) -> None:
 def show_event(event: Received | Delivered, *, screen: Screen) -> None:
     """Show a request or a callback as it happens; tokens in URLs are masked as numbers are."""
     screen.watch(event)
-    masks = screen.look.hide is not str
+    hide = screen.look.hide
+    if screen.look.masks:
+        event = _without_secrets(event)
     if screen.as_json:
         kind = "request" if isinstance(event, Received) else "callback"
-        bare = plain(event, hide=str)
-        screen.json({kind: hidden(bare, hide=mask_secrets) if masks else bare})
+        screen.json({kind: hidden(plain(event, hide=str), hide=hide)})
         return
     line = _request_line(event) if isinstance(event, Received) else _callback_line(event)
     struck = f"  [{event.fault}]" if event.fault else ""
-    text = mask_secrets(line) if masks else line
+    text = hide(line)
     when = screen.look.time(event.at)
     screen.line(f"{when}  {text}{struck}", style=style_of_answer(event.status))
+
+
+def _without_secrets(event: Received | Delivered) -> Received | Delivered:
+    """Take out of all URLs what opens doors."""
+    if isinstance(event, Received):
+        return attrs.evolve(event, params=_without_secrets_in(event.params))
+    fields = _without_secrets_in(event.fields)
+    return attrs.evolve(event, url=discreet(event.url), fields=fields)
+
+
+def _without_secrets_in(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, discreet(value) if "://" in value else value) for name, value in pairs)
 
 
 def _request_line(event: Received) -> str:

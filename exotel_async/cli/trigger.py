@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 import attrs
 import click
+import yarl
 
 from exotel_async.simulator import payloads, post_callback
 
@@ -16,7 +17,7 @@ from .exit_status import ExitStatus
 from .options import PAIR, common, once_each, screen_of
 from .saved import Saved, from_line
 from .screen import Screen
-from .urls import URL, with_query
+from .urls import URL, exact
 from .world import Job
 
 Encoding = Literal["multipart", "json", "urlencoded"]
@@ -29,7 +30,7 @@ class Letter:
     """One callback to be sent."""
 
     name: str
-    url: str = attrs.field(repr=False)
+    url: yarl.URL = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     content_type: str
 
@@ -43,7 +44,7 @@ class Triggered:
     status: int | None  # None: no answer came
 
 
-@click.command()
+@click.command(short_help="Post a sample callback, or saved ones.")
 @click.argument("kind", type=click.Choice(_KINDS), required=False)
 @click.option("--to-url", type=URL, required=True, help="Where to send it.")
 @click.option("--encoding", type=click.Choice(_ENCODINGS), help="multipart if not said.")
@@ -100,7 +101,7 @@ def _sample(
             payload = make(own, encoding=encoding)
     except ValueError as error:
         raise click.UsageError(f"--set: {error}") from error
-    return Letter(name=kind, url=url, body=payload.body, content_type=payload.content_type)
+    return Letter(name=kind, url=exact(url), body=payload.body, content_type=payload.content_type)
 
 
 def _letters_of(path: Path, url: str) -> list[Letter]:
@@ -116,7 +117,7 @@ def _letter_of(line: str, n: int, url: str) -> Letter:
         raise click.UsageError(f"--from-file: line {n} is {error}") from error
     return Letter(
         name=f"line {n}",
-        url=with_query(url, saved.query),
+        url=exact(url, saved.query),
         body=saved.body,
         content_type=saved.content_type,
     )

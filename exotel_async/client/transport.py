@@ -124,6 +124,8 @@ class Transport:
 
 @attrs.frozen(eq=False)
 class _Sessions:
+    """What is open: one session that keeps connections, and one that does not."""
+
     kept: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
 

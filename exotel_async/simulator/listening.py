@@ -33,7 +33,7 @@ class Listener:
     def __init__(
         self, handler: Handler, faults: FaultBook, stir: Callable[[], None], *, port: int
     ) -> None:
-        self.port = port
+        self.port: int = port
         self._stir = stir  # is told of all that goes on
         self._handler = handler
         self._faults = faults
@@ -79,7 +79,7 @@ class Listener:
         """Listen; whoever connects from now on is let in. Harmless when it is so."""
         if self._socket is None:
             self._socket = _listening_socket(self.port)
-            self.port = self._socket.getsockname()[1]
+            self.port = int(self._socket.getsockname()[1])
             self._begin_to_accept(self._socket)
 
     def refuse(self) -> None:

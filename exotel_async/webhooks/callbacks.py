@@ -5,11 +5,10 @@ Exotel: Voice v1, "StatusCallback". It takes 200 for an answer and tries others 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import tzinfo
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -22,15 +21,13 @@ from exotel_async.errors import (
 from exotel_async.events import CallbackRouter, deliver
 from exotel_async.models.clock import Clock, SystemClock
 from exotel_async.models.events import StatusCallback
-from exotel_async.wire.callback import decode_callback
 from exotel_async.wire.tokens import CallbackTokens
 from exotel_async.wire.values import IST
 from exotel_async.wire.zones import zone_of
 
-_logger = logging.getLogger("exotel_async.webhooks")
+from .reading import callback_url, greeting, read_letter
 
-_METHODS = ("GET", "HEAD", "POST")
-_BODY_TIMEOUT = 5.0  # seconds; with the 10 of the handlers as long as Exotel waits
+_logger = logging.getLogger("exotel_async.webhooks")
 
 
 class StatusCallbacks(CallbackRouter):
@@ -76,13 +73,12 @@ class StatusCallbacks(CallbackRouter):
         `base` is where the outside world finds this sub-app. Make one for each call: a token
         lives as long as `CallbackTokens` says, and events carry its `ref`.
         """
-        parts = _split_url(base)
+        _check_base(base)
         if self._tokens is None:
             if ref:
                 raise InvalidRequestError("ref needs tokens: nothing would vouch for it")
             return base
-        token = self._tokens.mint(ref, now=self._clock.now())
-        return parts._replace(path=f"{parts.path.rstrip('/')}/{token}").geturl()
+        return callback_url(base, self._tokens, ref=ref, now=self._clock.now())
 
     @property
     def app(self) -> web.Application:
@@ -113,14 +109,16 @@ class StatusCallbacks(CallbackRouter):
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; the token, if any, is the last segment of its path."""
-        if request.method not in _METHODS:
-            _logger.warning("refused a %s from %s", request.method, request.remote)
-            raise web.HTTPMethodNotAllowed(request.method, _METHODS)
-        if request.method != "POST":
-            return web.Response(text="OK")
         try:
-            ref = self._verify(request)
-            event = await self._read(request, ref)
+            if (answer := greeting(request)) is not None:
+                return answer
+            event = await self._read(request)
+        except web.HTTPMethodNotAllowed:
+            _logger.warning("refused a %s from %s", request.method, request.remote)
+            raise
+        except web.HTTPRequestEntityTooLarge:
+            _logger.warning("refused a callback from %s: more than max_body", request.remote)
+            raise
         except UnverifiedCallbackError as error:
             _logger.warning("refused a callback from %s: %s", request.remote, error)
             return web.Response(status=404, text="Not found")
@@ -131,53 +129,20 @@ class StatusCallbacks(CallbackRouter):
             return web.Response(text="OK")
         return web.Response(status=500, text="Try again")
 
-    def _verify(self, request: web.Request) -> str | None:
-        """Check the token before anything of the body is read."""
-        if self._tokens is None:
-            return None
-        segment = request.path.rstrip("/").rpartition("/")[2]
-        return self._tokens.verify(segment, now=self._clock.now()) or None
-
-    async def _read(self, request: web.Request, ref: str | None) -> StatusCallback:
-        return decode_callback(
-            await self._read_body(request),
-            content_type=request.headers.get("Content-Type", ""),
-            query=request.rel_url.raw_query_string,
-            time_zone=self._zone,
-            ref=ref,
+    async def _read(self, request: web.Request) -> StatusCallback:
+        letter = await read_letter(
+            request, tokens=self._tokens, now=self._clock.now(), max_body=self._max_body
         )
-
-    async def _read_body(self, request: web.Request) -> bytes:
-        """Read the body, never more than allowed: a sub-app's client_max_size is not heeded."""
-        if (request.content_length or 0) > self._max_body:
-            raise self._too_large(request)
-        body = bytearray()
-        try:
-            # aiohttp itself would wait for ever, even behind a chunk that it could not read.
-            async with asyncio.timeout(_BODY_TIMEOUT):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > self._max_body:
-                        raise self._too_large(request)
-        except (web.RequestPayloadError, OSError) as error:  # a TimeoutError is an OSError
-            raise MalformedCallbackError("its body did not arrive whole") from error
-        return bytes(body)
-
-    def _too_large(self, request: web.Request) -> web.HTTPRequestEntityTooLarge:
-        _logger.warning("refused a callback from %s: more than max_body", request.remote)
-        return web.HTTPRequestEntityTooLarge(
-            max_size=self._max_body, actual_size=request.content_length or self._max_body + 1
-        )
+        return letter.event(zone=self._zone)
 
 
-def _split_url(base: str) -> SplitResult:
+def _check_base(base: str) -> None:
     try:
         parts = urlsplit(base)
     except ValueError as error:  # brackets of an IPv6 address
         raise InvalidRequestError("base must be a URL") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError("base must be an absolute http:// or https:// URL")
-    return parts
 
 
 def _check_tokens(tokens: object) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 
 import attrs
 import pytest
+from clocks import FakeClock
 from raw_server import answer, raw_server
 
+from exotel_async import __version__
+from exotel_async.cli.app import app
 from exotel_async.cli.call import pauses
+from exotel_async.cli.exit_status import ExitStatus
 from exotel_async.cli.world import World
 
 FROM, TO, EXOPHONE = "+919812300001", "+919812300002", "08040001234"
@@ -20,6 +25,18 @@ CALL = ("call", FROM, TO, "--caller-id", EXOPHONE, "--yes")
 
 def pairs_of(sim) -> dict[str, str]:
     return dict(sim.requests[0].params)
+
+
+NUMBER = b'{"Numbers": {"PhoneNumber": "09812300002", "Circle": "DL", "DND": "No"}}'
+
+
+def world_of_server(server) -> World:
+    return World(
+        environ={
+            "EXOTEL_ACCOUNT_SID": "a", "EXOTEL_API_KEY": "b", "EXOTEL_API_TOKEN": "c",
+            "EXOTEL_SUBDOMAIN": server.url.removeprefix("http://"),
+        }
+    )  # fmt: skip
 
 
 class TestCall:
@@ -98,13 +115,9 @@ class TestCall:
     async def test_flow_url(self, cli):
         """A whole URL is sent as it is."""
         async with raw_server(answer("200 OK", b'{"Call": {"Sid": "a"}}')) as server:
-            world = World(environ={
-                "EXOTEL_ACCOUNT_SID": "a", "EXOTEL_API_KEY": "b", "EXOTEL_API_TOKEN": "c",
-                "EXOTEL_SUBDOMAIN": server.url.removeprefix("http://"),
-            })  # fmt: skip
             ran = await cli(
                 "call", FROM, "--flow-url", "http://my.exotel.com/a", "--caller-id", EXOPHONE,
-                "--yes", "--no-follow", "--extra", "StreamType=x", world=world,
+                "--yes", "--no-follow", "--extra", "StreamType=x", world=world_of_server(server),
             )  # fmt: skip
 
         assert ran.status == 0, ran.err
@@ -116,7 +129,7 @@ class TestCall:
             (("call", FROM, "--caller-id", "1"), "one of TO, --flow and --flow-url"),
             (("call", FROM, TO, "--flow", "1", "--caller-id", "1"), "one of TO"),
             (("call", FROM, "--flow", "1", "--caller-id", "1", "--record"), "takes no --record"),
-            ((*CALL, "--time-limit", "0"), "time_limit must be"),
+            ((*CALL, "--time-limit", "0"), "--time-limit must be"),
             ((*CALL, "--flow", "x"), "one of TO"),
             ((*CALL, "--extra", "To=1"), "extra must be"),
             ((*CALL, "--extra", "a"), "NAME=VALUE"),
@@ -192,6 +205,32 @@ class TestCall:
         (sid,) = sim.calls
         assert ran.status == 3
         assert f"calls get {sid}" in ran.err
+
+    @pytest.mark.parametrize(("options", "minutes"), [((), 255), (("--time-limit", "60"), 16)])
+    async def test_never_over(self, cli, options, minutes):
+        """A call that never ends is not followed for ever, but as long as a call can last."""
+        clock = FakeClock()
+        body = b'{"Call": {"Sid": "a", "Status": "in-progress"}}'
+        async with raw_server(answer("200 OK", body)) as server:
+            world = attrs.evolve(world_of_server(server), clock=clock)
+            ran = await cli(*CALL, *options, world=world)
+
+        assert ran.status == 3
+        assert "calls get a" in ran.err
+        assert minutes * 60 < clock.elapsed < minutes * 60 + 30
+
+    async def test_newer_status(self, cli):
+        """A final status that is newer than this release is known by the call's end."""
+        body = (
+            b'{"Call": {"Sid": "a", "Status": "declined", "EndTime": "2026-11-02 10:00:00",'
+            b' "Details": {"Legs": [{"Leg": {"Status": "busy"}}]}}}'
+        )
+        async with raw_server(answer("200 OK", body)) as server:
+            world = attrs.evolve(world_of_server(server), clock=FakeClock())
+            ran = await cli(*CALL, world=world)
+
+        assert ran.status == 5
+        assert ran.err == ""
 
     async def test_cancelled_while_asking(self, cli, sim, capsys):
         """Stopped while Exotel is being asked, it warns that a phone may ring."""
@@ -279,19 +318,43 @@ class TestCallsList:
         for n in range(120):
             sim.add_call(date_created=sim.clock.now() - timedelta(hours=1, seconds=n))
 
-        counts = [
-            len((await cli("calls", "list", "--json", *limit)).objects)
+        ran = [
+            await cli("calls", "list", "--json", *limit)
             for limit in ((), ("--limit", "3"), ("--limit", "0"))
         ]
 
-        assert counts == [50, 3, 120]
+        assert [len(one.objects) for one in ran] == [50, 3, 120]
+        assert ["there may be more: --limit 0" in one.err for one in ran] == [True, True, False]
+        assert len({record["sid"] for record in ran[2].objects}) == 120
+
+    async def test_none(self, cli):
+        """Without a record there is no line at all."""
+        ran = await cli("calls", "list")
+
+        assert (ran.status, ran.out, ran.err) == (0, "", "")
+
+    async def test_skipped(self, cli):
+        """How many entries had no Sid is told."""
+        body = b'{"Metadata": {}, "Calls": [{"Sid": "a"}, {"Status": "busy"}, 1]}'
+        async with raw_server(answer("200 OK", body)) as server:
+            ran = await cli("calls", "list", world=world_of_server(server))
+
+        assert ran.status == 0
+        assert len(ran.out.splitlines()) == 2
+        assert "Skipped without a Sid: 2." in ran.err
 
     @pytest.mark.parametrize(
         ("argv", "says"),
         [
             (("--created", "soon"), "write today, yesterday"),
             (("--created", "2020-01-01"), "six months"),
+            (("--created", "2030-01-01"), "it lies in the future"),
             (("--duration", "long"), "10..45"),
+            (("--duration", "45..10"), "'45..10' ends before"),
+            (("--price", "NaN"), "'NaN' is no number"),
+            (("--price", "-1"), "'-1' is no number"),
+            (("--status", "ringing"), "none of completed, failed, busy, no-answer, canceled"),
+            (("--status", "gone"), "none of completed"),
             (("--page-size", "0"), "1<=x<=100"),
             (("--time-zone", "Nowhere/Land"), "time_zone must be"),
             (("--to", "1,2"), "without ',' and ';'"),
@@ -367,16 +430,49 @@ class TestNumber:
         assert found["phone_number"].endswith("9812300002")
         assert found["dnd"] == "No"
 
+    @pytest.mark.parametrize("json", [(), ("--json",)])
+    async def test_one_is_unknown(self, cli, json):
+        """A number that Exotel does not know keeps none of the others from being shown."""
+        acts = [answer("404 Not Found"), answer("200 OK", NUMBER)]
+        async with raw_server(*acts) as server:
+            ran = await cli("number", FROM, TO, *json, world=world_of_server(server))
+
+        assert ran.status == 1
+        assert "***0002" in ran.out
+        assert "***0001" not in ran.out
+        assert ran.err.startswith("exotel-async: ***0001: ")
+        assert len(ran.err.splitlines()) == 1
+
+    async def test_lost_on_the_way(self, cli):
+        """What was found before all went wrong is shown all the same, and no more is asked."""
+        acts = [answer("200 OK", NUMBER), answer("401 Unauthorized"), answer("200 OK", NUMBER)]
+        async with raw_server(*acts) as server:
+            ran = await cli("number", TO, FROM, TO, world=world_of_server(server))
+
+        assert ran.status == 1
+        assert [line.split("\t")[0] for line in ran.out.splitlines()] == ["NUMBER", "***0002"]
+        assert "401" in ran.err
+        assert len(server.requests) == 2
+
 
 class TestUsage:
     async def test_help(self, cli):
-        """Help names the commands and the exit statuses."""
+        """Help names the commands, each with what it does, and the exit statuses."""
         ran = await cli()
 
         assert ran.status == 0
-        for word in ("call", "calls", "number", "listen", "trigger", "doctor", "simulate", "demo"):
-            assert f"  {word} " in ran.out
-        assert "3  the outcome is unknown" in ran.out
+        listed = dict(re.findall(r"^  (\w+)  +(.*)$", ran.out, re.MULTILINE))
+        assert listed == {name: command.short_help for name, command in app.commands.items()}
+        for status in ExitStatus:
+            assert f"{status.value}  {status.meaning}\n" in ran.out
+
+    async def test_help_of_a_zone(self, cli):
+        """What --created means is said, and so is the zone."""
+        ran = await cli("calls", "list", "--help")
+
+        text = " ".join(ran.out.split())
+        assert "2026-11-01T10:00 (that minute)" in text
+        assert "(IST)" not in text
 
     @pytest.mark.parametrize(
         "path", ["call", "calls list", "calls get", "number", "listen", "trigger", "doctor",
@@ -393,7 +489,7 @@ class TestUsage:
 
     async def test_version(self, cli):
         """It knows its version."""
-        assert "0." in (await cli("--version")).out
+        assert (await cli("--version")).out == f"exotel-async, version {__version__}\n"
 
     async def test_unknown_command(self, cli):
         """A mistyped command is told, its numbers masked."""

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from socket import gaierror
 
 import aiohttp
-import attrs
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from raw_server import answer, close, half_a_head, raw_server
@@ -104,6 +103,41 @@ class TestDoctor:
         assert ran.status == 4
         assert "no answer came" in ran.out
 
+    async def test_other_host(self, cli, monkeypatch):
+        """A host that is not Exotel's own is no error where it answers as Exotel does."""
+
+        async def well(_: object) -> Probe:
+            return Probe(status=200, date=None, at=NOW, seconds=0.1, error=None)
+
+        monkeypatch.setattr("exotel_async.cli.doctor.probe", well)
+        ran = await cli("doctor", world=world_at("proxy.example"))
+
+        assert ran.status == 0, ran.out
+        assert "! proxy.example is no host of Exotel's API" in ran.out
+        assert "✗" not in ran.out
+
+    async def test_other_host_not_reached(self, cli):
+        """Where it can't be reached, that is how the doctor ends."""
+        ran = await cli("doctor", world=world_at("exotel.invalid"))
+
+        assert ran.status == 4
+        assert "exotel.invalid is no host of Exotel's API" in ran.out
+        assert "DNS" in ran.out
+
+    async def test_loopback_of_ipv6(self, cli):
+        """The host is read as the client reads it."""
+        ran = await cli("doctor", world=world_at("[::1]:9"))
+
+        assert ran.status == 4
+        assert "::1 is this machine" in ran.out
+
+    async def test_clear_text(self, cli):
+        """What is to be changed has the name of a variable."""
+        ran = await cli("doctor", world=world_at("HTTP://api.exotel.com"))
+
+        assert ran.status == 2
+        assert "EXOTEL_SUBDOMAIN names api.exotel.com with http://" in ran.out
+
     async def test_connection_refused(self, cli):
         """Where nobody listens, it says so."""
         ran = await cli("doctor", world=world_at("127.0.0.1:9"))
@@ -127,9 +161,13 @@ class TestDoctor:
         good = await cli("doctor", world=World(environ=environ))
         bad = await cli("doctor", world=World(environ=environ | {"EXOTEL_SUBDOMAIN": host}))
 
+        pasted = host.removeprefix("https://").removesuffix("@api.exotel.com")
+        worst = await cli("doctor", world=World(environ=environ | {"EXOTEL_SUBDOMAIN": pasted}))
+
+        shown = "".join(ran.out + ran.err for ran in (good, bad, worst))
         for secret in ("EXOTEL_API_KEY", "EXOTEL_API_TOKEN"):
-            assert environ[secret] not in good.out + good.err + bad.out + bad.err
-        assert bad.status == 2
+            assert environ[secret] not in shown
+        assert (bad.status, worst.status) == (2, 2)
 
 
 class TestFindings:
@@ -160,7 +198,8 @@ class TestFindings:
             ("@API.in.exotel.com/", True, "Mumbai"),
             ("https://api.exotel.com", True, "Singapore"),
             ("127.0.0.1:8900", True, "this machine"),
-            ("my.exotel.com", False, "no host"),
+            ("[::1]:8931", True, "this machine"),
+            ("https://key:token@api.exotel.com", True, "Singapore"),
         ],
     )
     def test_region(self, host, well, says):
@@ -169,6 +208,15 @@ class TestFindings:
 
         assert found.well is well
         assert says in found.says
+
+    @pytest.mark.parametrize("host", ["my.exotel.com", "0a1b2c:3d4e5f", "0a1b2c"])
+    def test_no_region(self, host):
+        """Another host is worth a warning; what may be a credential is not shown."""
+        found = region_finding(host)
+
+        assert found.well
+        assert found.advice
+        assert ("0a1b2c" in found.says, "3d4e5f" in found.says) == (False, False)
 
     def test_quotes(self):
         """A value that was pasted with its quotes is found out."""
@@ -195,7 +243,15 @@ class TestProbe:
 
         assert isinstance(found.error, NoAnswerError)
         assert (found.status, found.date, found.ahead) == (None, None, None)
-        assert server.connections == 1 or len(server.requests) <= 2  # aiohttp's own second GET
+        assert len(server.requests) <= 2  # aiohttp itself repeats a GET once, whatever is set
+
+    async def test_asks_once(self):
+        """What others would try again is asked once."""
+        async with raw_server(answer("503 No")) as server, world_at(server.url).client() as exotel:
+            found = await probe(exotel)
+
+        assert found.status == found.error.status == 503
+        assert len(server.requests) == 1
 
     async def test_closed(self):
         """A client that is not open can't probe."""
@@ -216,8 +272,3 @@ class TestProbe:
     def test_no_date(self, header):
         """A header that makes no sense is none."""
         assert date_of(header) is None
-
-    def test_frozen(self):
-        """A probe is a value."""
-        with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            Probe(status=1, date=None, at=NOW, seconds=0, error=None).status = 2

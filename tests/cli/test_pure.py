@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exotel_async import (
@@ -28,7 +28,9 @@ from exotel_async import (
 from exotel_async.cli import exit_status, plain, rows, urls
 from exotel_async.cli.exit_status import ExitStatus, status_of
 from exotel_async.cli.saved import Saved, add_line, from_line, open_for_saving, to_line
-from exotel_async.errors import mask_numbers
+from exotel_async.cli.wording import told
+from exotel_async.cli.world import World
+from exotel_async.errors import mask_secrets
 
 NUMBER = "+919812300001"
 SID = "5f0c1d2e3b4a59687786a5b4c3d2e1f0"
@@ -42,7 +44,18 @@ RECORD = Call(
     details=CallDetails(legs=(Leg(status="completed", on_call_duration=3, extra={"N": NUMBER}),)),
     extra={"New": {"Deep": [919812300001, Decimal("1.0"), True, None]}},
 )
-LOOK = rows.Look(zone=IST, hide=mask_numbers)
+LOOK = rows.Look(zone=IST, hide=mask_secrets)
+
+
+def strict(text: str) -> object:
+    """Read JSON as strict readers do: no NaN, no half surrogate pairs."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    tree = json.loads(text, parse_constant=refuse)
+    json.dumps(tree, ensure_ascii=False).encode("utf-8")
+    return tree
 
 
 class TestExitStatus:
@@ -88,7 +101,7 @@ class TestPlain:
 
     def test_masked(self):
         """Personal texts are masked wherever they stand, Sids never."""
-        text = plain.to_json(RECORD, hide=mask_numbers)
+        text = plain.to_json(RECORD, hide=mask_secrets)
         tree = json.loads(text)
 
         assert "98123" not in text
@@ -103,9 +116,48 @@ class TestPlain:
             f"&CustomField={NUMBER}&New={NUMBER}&RecordingUrl=https://x/{NUMBER}".replace("+", "")
         )
 
-        assert "98123" not in plain.to_json(whole, hide=mask_numbers)
-        assert SID in plain.to_json(whole, hide=mask_numbers)
+        assert "98123" not in plain.to_json(whole, hide=mask_secrets)
+        assert SID in plain.to_json(whole, hide=mask_secrets)
         assert plain.to_json(whole, hide=str).count("919812300001") == 6
+
+    @pytest.mark.parametrize("name", ["direction", "answered_by", "status", "parent_call_sid"])
+    def test_texts_and_names(self, name):
+        """A number is masked in whatever field or name it stands."""
+        odd = Call(sid=SID, **{name: NUMBER}, extra={NUMBER: {NUMBER: NUMBER}})
+        text = plain.to_json(odd, hide=mask_secrets)
+        fields = list(rows.call_fields(odd, LOOK))
+
+        assert "98123" not in text + str(fields) + str(rows.call_cells(odd, LOOK, details=False))
+        assert "***0001" in text
+
+    def test_account(self):
+        """The account's Sid, on old accounts the API key, is for those who ask for it."""
+        record = Call(
+            sid=SID, account_sid="s3cret", uri="/v1/Accounts/s3cret/Calls/a",
+            extra={"AccountSid": "s3cret"},
+        )  # fmt: skip
+        fields = list(rows.call_fields(record, LOOK))
+
+        assert "s3cret" not in plain.to_json(record, hide=mask_secrets) + str(fields)
+        assert plain.to_json(record, hide=str).count("s3cret") == 3
+
+    @given(
+        extra=st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(st.characters()),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+            max_leaves=5,
+        )
+    )
+    @example(extra={"\ud800": ["\udc80", float("nan"), float("inf")]})
+    def test_strict(self, extra):
+        """Whatever Exotel sends, what we write is read by strict readers."""
+        strict(plain.to_json(Call(sid="a\ud800", extra={"New": extra}), hide=str))
+
+    def test_spelt_out(self):
+        """What JSON has no word for is text."""
+        tree = strict(plain.to_json(Call(sid="a\ud800", extra={"N": float("-inf")}), hide=str))
+
+        assert (tree["sid"], tree["extra"]["N"]) == ("a\\ud800", "-inf")
 
 
 class TestRows:
@@ -159,6 +211,34 @@ class TestRows:
     def test_not_over(self, status):
         """An unknown word does not mean that a call has ended."""
         assert not rows.is_over(Call(sid="a", status=status))
+
+    @pytest.mark.parametrize(
+        ("status", "legs", "ended", "over", "answered"),
+        [
+            ("a newer word", ("completed", "completed"), False, True, True),
+            ("a newer word", ("completed", "busy"), False, True, False),
+            ("a newer word", ("completed", "in-progress"), False, False, False),
+            ("a newer word", ("completed", None), False, False, False),
+            ("a newer word", (), True, True, False),
+            (None, (), True, True, False),
+            ("in-progress", ("completed", "completed"), True, False, True),
+        ],
+    )
+    def test_newer_status(self, status, legs, ended, over, answered):
+        """Of a status nobody knows, the end of the call or of its legs tells; of others not."""
+        call = Call(
+            sid="a", status=status, end_time=datetime(2026, 11, 1, tzinfo=UTC) if ended else None,
+            details=CallDetails(legs=tuple(Leg(status=leg) for leg in legs)),
+        )  # fmt: skip
+
+        assert rows.is_over(call) is over
+        assert not over or rows.was_answered(call) is answered
+
+    def test_event_line(self):
+        """A callback's texts are masked, its Sid is not."""
+        event = decode_callback(f"CallSid=call-1234567890&Status={NUMBER}".replace("+", ""))
+
+        assert rows.event_line(event, hide=mask_secrets).endswith("***0001  call-1234567890")
 
     def test_more_legs(self):
         """Numbers that were tried again have legs without a side."""
@@ -220,8 +300,64 @@ class TestUrls:
 
     @pytest.mark.parametrize(
         ("url", "query", "both"),
-        [("http://a/b", "c=1", "http://a/b?c=1"), ("http://a/b?c=1", "", "http://a/b?c=1")],
+        [
+            ("http://a/b", "c=1", "http://a/b?c=1"),
+            ("http://a/b?c=1", "", "http://a/b?c=1"),
+            ("http://a/b?c=%zz", "a=%zz&b=%2b+%20", "http://a/b?c=%zz&a=%zz&b=%2b+%20"),
+        ],
     )
-    def test_with_query(self, url, query, both):
-        """A query is added where there is one."""
-        assert urls.with_query(url, query) == both
+    def test_exact(self, url, query, both):
+        """A query is added where there is one; nothing is spelt in another way."""
+        assert str(urls.exact(url, query)) == both
+
+    def test_what_cannot_travel(self):
+        """What could not be sent as it stands is spelt so that it can."""
+        assert str(urls.exact("http://a/ü", "b=\r\nX")) == "http://a/%C3%BC?b=X"
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("https://me:pw@a/b/?key=1", "https://a/b/?…"),
+            (
+                "http://a:80/cb/b3JkZXI.1790000000.K2bLh9bL3mJ1y0bqv2nW8w/",
+                "http://a:80/cb/{token}/",
+            ),
+            ("http://a/0123456789abcdef0123456789abcdef", "http://a/{token}"),
+            ("http://a/exotel/callbacks", "http://a/exotel/callbacks"),
+            ("http://a", "http://a"),
+            ("http://a/+919812300001", "http://a/***0001"),
+        ],
+    )
+    def test_discreet(self, url, shown):
+        """Of a URL that may open a door only the way to it is shown."""
+        assert urls.discreet(url) == shown
+
+
+class TestTold:
+    @pytest.mark.parametrize(
+        ("error", "says"),
+        [
+            (InvalidRequestError("time_limit must be 1"), "--time-limit must be 1"),
+            (InvalidRequestError("duration.at_most must be 1"), "--duration must be 1"),
+            (InvalidRequestError("from_ must be a text"), "From must be a text"),
+            (InvalidRequestError("created_after is 2020"), "--created is 2020"),
+            (ConfigurationError("base_url must be https"), "EXOTEL_SUBDOMAIN must be https"),
+            (ConfigurationError("a secret must have"), "a secret must have"),
+            (OSError("it must be"), "it must be"),
+        ],
+    )
+    def test_names(self, error, says):
+        """Arguments and settings have the names that users know."""
+        assert told(error) == says
+
+    def test_clear_text(self):
+        """Who wrote http:// is told what to write, in words of the environment."""
+        environ = {
+            "EXOTEL_ACCOUNT_SID": "a", "EXOTEL_API_KEY": "b", "EXOTEL_API_TOKEN": "c",
+            "EXOTEL_SUBDOMAIN": "http://api.exotel.com",
+        }  # fmt: skip
+        with pytest.raises(ConfigurationError) as caught:
+            World(environ=environ).client()
+
+        assert "EXOTEL_SUBDOMAIN names api.exotel.com with http://" in told(caught.value)
+        assert "allow_http" not in told(caught.value)

@@ -16,6 +16,13 @@ from exotel_async.cli.ranges import amount_range, created_range
 NOW = datetime(2026, 11, 10, 15, 30, 12, 345, tzinfo=IST)
 SECOND = timedelta(seconds=1)
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
+LATER = datetime(2101, 1, 1, tzinfo=UTC)  # all of them lie in the past
+NOWS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)) | (
+    # around the hour that comes twice in Berlin
+    st.integers(-7200, 7200).map(
+        lambda seconds: datetime(2026, 10, 25, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    )
+)
 ZONES = st.sampled_from([IST, UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("America/Santiago")])
 
 
@@ -37,7 +44,10 @@ class TestCreatedRange:
             ("24h", "2026-11-09T15:30:12", "2026-11-10T15:30:12"),
             ("30m", "2026-11-10T15:00:12", "2026-11-10T15:30:12"),
             ("2w..1w", "2026-10-27T15:30:12", "2026-11-03T15:30:12"),
-            ("2026-11-01T10:00..2026-11-01T12:30", "2026-11-01T10:00", "2026-11-01T12:30"),
+            ("2026-11-01T10:00..2026-11-01T12:30", "2026-11-01T10:00", "2026-11-01T12:30:59"),
+            ("2026-11-01T10:00", "2026-11-01T10:00", "2026-11-01T10:00:59"),
+            ("2026-11-01T10", "2026-11-01T10:00", "2026-11-01T10:59:59"),
+            ("2026-11-01T10:00:05.5", "2026-11-01T10:00:05", "2026-11-01T10:00:05"),
         ],
     )
     def test_means(self, text, after, before):
@@ -65,6 +75,21 @@ class TestCreatedRange:
         with pytest.raises(ValueError, match=r"write today, yesterday"):
             created_range(text, now=NOW, zone=IST)
 
+    @pytest.mark.parametrize("text", ["2026-11-11", "2026-11-10T15:31..", "2030-01-01..2030-02-01"])
+    def test_future(self, text):
+        """What has not begun yet is named as such."""
+        with pytest.raises(ValueError, match="it lies in the future"):
+            created_range(text, now=NOW, zone=IST)
+
+    def test_hour_that_comes_twice(self):
+        """In the hour after clocks went back, the last minutes are the last minutes."""
+        berlin = ZoneInfo("Europe/Berlin")
+        now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 for the second time
+
+        after, before = created_range("40m..", now=now, zone=berlin)
+
+        assert before.astimezone(UTC) - after.astimezone(UTC) == timedelta(minutes=40)
+
     def test_says_what_is_wrong(self):
         """A range the wrong way round is named as such."""
         with pytest.raises(ValueError, match="ends before it begins"):
@@ -73,13 +98,12 @@ class TestCreatedRange:
     @given(day=DAYS, zone=ZONES)
     def test_days_leave_no_gap(self, day, zone):
         """The second after a day's last is the next day's first, whatever clocks do at night."""
-        _, end = created_range(day.isoformat(), now=NOW, zone=zone)
-        start, _ = created_range((day + timedelta(days=1)).isoformat(), now=NOW, zone=zone)
+        _, end = created_range(day.isoformat(), now=LATER, zone=zone)
+        start, _ = created_range((day + timedelta(days=1)).isoformat(), now=LATER, zone=zone)
 
         assert end.astimezone(UTC) + SECOND == start.astimezone(UTC)
 
-    @given(now=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),
-           zone=ZONES)  # fmt: skip
+    @given(now=NOWS, zone=ZONES)
     def test_today_holds_now(self, now, zone):
         """Now is today, and was not yesterday."""
         now = now.replace(microsecond=0)
@@ -93,19 +117,33 @@ class TestCreatedRange:
     def test_from_day_to_day(self, one, other, zone):
         """A range begins as its first day does, and ends as its last."""
         first, last = sorted((one, other))
-        start, end = created_range(f"{first}..{last}", now=NOW, zone=zone)
+        start, end = created_range(f"{first}..{last}", now=LATER, zone=zone)
 
-        assert start == created_range(str(first), now=NOW, zone=zone)[0]
-        assert end == created_range(str(last), now=NOW, zone=zone)[1]
+        assert start == created_range(str(first), now=LATER, zone=zone)[0]
+        assert end == created_range(str(last), now=LATER, zone=zone)[1]
 
-    @given(text=st.text(max_size=30))
-    def test_any_text(self, text):
+    @given(
+        text=st.text(max_size=30) | st.from_regex(r"([0-9]{1,2}[mhd])?(\.\.([0-9]{1,2}[mh])?)?",
+                                                  fullmatch=True),
+        now=NOWS, zone=ZONES,
+    )  # fmt: skip
+    def test_any_text(self, text, now, zone):
         """Whatever is typed is read, or refused by a ValueError."""
         try:
-            after, before = created_range(text, now=NOW, zone=IST)
+            after, before = created_range(text, now=now, zone=zone)
         except ValueError:
             return
-        assert after is None or after <= before
+        assert after is None or after.astimezone(UTC) <= before.astimezone(UTC)
+
+    @given(minutes=st.integers(1, 200), now=NOWS, zone=ZONES)
+    def test_minutes_ago(self, minutes, now, zone):
+        """So many minutes are as long as they are, whatever clocks do meanwhile."""
+        now = now.replace(microsecond=0)
+
+        for text in (f"{minutes}m", f"{minutes}m.."):
+            after, before = created_range(text, now=now, zone=zone)
+            assert before.astimezone(UTC) == now
+            assert after.astimezone(UTC) == now - timedelta(minutes=minutes)
 
 
 class TestAmountRange:
@@ -124,7 +162,9 @@ class TestAmountRange:
         assert amount_range(text, whole=whole) == meant
 
     @pytest.mark.parametrize(("text", "whole"), [("", True), ("..", True), ("1.5", True),
-                                                 ("a", False), ("1..b", False)])  # fmt: skip
+                                                 ("a", False), ("1..b", False),
+                                                 ("NaN", False), ("1..Infinity", False),
+                                                 ("-1", True), ("45..10", True)])  # fmt: skip
     def test_refused(self, text, whole):
         """What is no number is refused with an example."""
         with pytest.raises(ValueError, match=r"write 30, 10\.\.45"):

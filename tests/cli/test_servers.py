@@ -13,17 +13,21 @@ from types import MappingProxyType
 
 import aiohttp
 import pytest
-from cli_processes import environ_for, process, read_until, run_process
+from cli_processes import environ_for, process, read_until
 from raw_server import answer, close, raw_server
+from yarl import URL
 
-from exotel_async import CallbackTokens, ExotelClient
+from exotel_async import IST, CallbackTokens, ExotelClient, UnreadableAnswerError
 from exotel_async.cli.app import app
 from exotel_async.cli.receiving import MOST_BODY, Receiver, serving
+from exotel_async.cli.rows import Look
 from exotel_async.cli.running import execute
 from exotel_async.cli.saved import Saved, add_line, from_line
+from exotel_async.cli.screen import Screen, hiding
+from exotel_async.cli.simulate import show_event
 from exotel_async.cli.world import World
 from exotel_async.models.clock import SystemClock
-from exotel_async.simulator import FAULTS, MAGIC_NUMBERS, payloads
+from exotel_async.simulator import FAULTS, MAGIC_NUMBERS, Delivered, Received, payloads
 
 SECRET = "a secret of sixteen bytes and more"
 SID = "5f0c1d2e3b4a59687786a5b4c3d2e1f0"
@@ -73,9 +77,8 @@ class TestListen:
         assert line["event"]["call_sid"] == SID
         assert line["event"]["from"] == "***0001"
 
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-    async def test_human(self, how):
-        """For humans it is a line; Ctrl-C is the normal end; the token is in one line only."""
+    async def test_human(self):
+        """For humans it is a line; SIGTERM is a normal end; the token is in one line only."""
         environ = environ_for(EXOTEL_CALLBACK_SECRET=SECRET)
         public = "https://example.com/exotel/"
         async with process(
@@ -86,7 +89,7 @@ class TestListen:
             token = url.removeprefix(public)
             await post(here + token)
             await post(here + "nonsense")
-            ended, out, err = await stop(started, how)
+            ended, out, err = await stop(started, signal.SIGTERM)
 
         assert CallbackTokens([SECRET]).verify(token) == ""
         assert ended == 0
@@ -122,6 +125,15 @@ class TestListen:
         assert other.requests[0].endswith(payload.body)
         assert payload.content_type.encode() in other.requests[0]
 
+    async def test_forward_query(self):
+        """A query goes on as it came, behind that of the other receiver."""
+        async with raw_server(answer("200 OK")) as other:
+            async with listening("--forward-to", other.url + "/x?c=%zz") as (url, told):
+                await post(URL(url + "?a=%zz&b=%2b+%20", encoded=True))
+                await told.get()
+
+        assert other.requests[0].startswith(b"POST /x?c=%zz&a=%zz&b=%2b+%20 HTTP/1.1\r\n")
+
     async def test_closed_pipe(self):
         """Once nobody reads what it prints, it ends, without a traceback."""
         reading, writing = os.pipe()
@@ -147,11 +159,12 @@ class TestListen:
 
     async def test_short_secret(self, cli):
         """A secret that is too short is refused, and not shown."""
-        ran = await cli("listen", world=World(environ={"EXOTEL_CALLBACK_SECRET": "tiny"}))
+        ran = await cli("listen", world=World(environ={"EXOTEL_CALLBACK_SECRET": "not16bytes"}))
 
         assert ran.status == 2
         assert "16 bytes" in ran.err
-        assert "tiny" not in ran.err
+        assert "not16bytes" not in ran.out + ran.err
+        assert ran.out == ""
 
 
 class TestReceiver:
@@ -179,10 +192,40 @@ class TestReceiver:
         kept = []
         payload = payloads.Payload(body=b"x" * (MOST_BODY + 1), content_type="text/plain")
         async with self.receiver(keep=kept.append) as (url, shown, refused):
-            assert await post(url, payload) == 400
+            assert await post(url, payload) == 413
 
         assert (kept, shown) == ([], [])
         assert len(refused) == 1
+
+    @pytest.mark.parametrize(
+        ("line", "headers", "body"),
+        [
+            ("HTTP/1.1 x", "", b""),
+            ("HTTP/1.1", "Transfer-Encoding: chunked\r\n", b"zz\r\n"),
+            ("HTTP/1.1", "Content-Type: a/b\r\nContent-Type: a/b\r\nContent-Length: 0\r\n", b""),
+            ("HTTP/1.1", "Content-Encoding: gzip\r\nContent-Length: 9\r\n", b"not gzip!"),
+            ("HTTP/1.1", "Content-Length: x\r\n", b""),
+        ],
+    )
+    async def test_malformed(self, line, headers, body, caplog, capfd):
+        """What is no HTTP is told in a line, which shows nothing of it: a token may be in it."""
+        async with self.receiver() as (url, shown, refused):
+            parts = URL(url)
+            reader, writer = await asyncio.open_connection(parts.host, parts.port)
+            head = f"POST {parts.path} {line}\r\nHost: a\r\n{headers}Connection: close\r\n\r\n"
+            writer.write(head.encode() + body)
+            answered = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            await writer.wait_closed()
+
+        assert answered.startswith(b"HTTP/1.")
+        assert b" 400 " in answered
+        assert shown == []
+        assert 1 <= len(refused) <= 2
+        told = "".join(refused) + "".join(capfd.readouterr())
+        assert parts.name not in told
+        assert "Traceback" not in told
+        assert caplog.records == []
 
     async def test_disk_full(self):
         """What could not be saved is not said to be taken: Exotel is to try again."""
@@ -252,16 +295,17 @@ class TestTrigger:
         at = datetime(2026, 11, 1, tzinfo=UTC)
         bodies = [payloads.answered().body, b"\xff\r\n\x00", payloads.terminal().body]
         types = [payloads.answered().content_type, "x/y", payloads.terminal().content_type]
+        query = "a=%zz&b=%2b+%20"
         with path.open("w") as file:
             for body, kind in zip(bodies, types, strict=True):
-                add_line(file, Saved(at=at, content_type=kind, query="a=1", body=body))
+                add_line(file, Saved(at=at, content_type=kind, query=query, body=body))
         async with TestReceiver().receiver(keep=kept.append) as (url, _, _):
             ran = await cli("trigger", "--from-file", str(path), "--to-url", url)
 
         assert ran.status == 1  # the one in the middle is no callback
         assert [one.body for one in kept] == bodies
         assert [one.content_type for one in kept] == types
-        assert {one.query for one in kept} == {"a=1"}
+        assert {one.query for one in kept} == {query}
 
     @pytest.mark.parametrize(
         ("argv", "says"),
@@ -300,20 +344,31 @@ class TestSimulate:
             *FAULTS
         ]
 
-    @pytest.mark.parametrize("fault", ["nonsense", "hang:2", "hang:0", "hang:x"])
-    async def test_wrong_fault(self, cli, fault):
-        """A fault there is not, or a chance that is none, is refused."""
-        assert (await cli("simulate", "--fault", fault)).status == 2
+    @pytest.mark.parametrize(
+        ("option", "value", "says"),
+        [
+            ("--fault", "nonsense", "is no fault"),
+            *(("--fault", f"hang:{chance}", f"'{chance}' is no probability")
+              for chance in ("2", "0", "x", "", "nan")),
+            *(("--speed", speed, f"'{speed}' is no speed")
+              for speed in ("nan", "inf", "0", "-1", "x", "")),
+        ],
+    )  # fmt: skip
+    async def test_wrong_usage(self, cli, option, value, says):
+        """A fault there is not, and a number that is none, are refused in words."""
+        ran = await cli("simulate", option, value)
 
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-    async def test_serves(self, how):
+        assert ran.status == 2
+        assert says in ran.err
+
+    async def test_serves(self):
         """It prints what to export, then what it is asked, until it is stopped."""
         async with process("simulate", "--port", "0", environ=environ_for()) as started:
             lines = [(await read_until(started.stdout, b"\n")).decode() for _ in range(4)]
             environ = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines)
             async with ExotelClient.from_environ(environ=environ) as exotel:
                 await exotel.numbers.get("+919812300002")
-            ended, out, err = await stop(started, how)
+            ended, out, err = await stop(started)
 
         assert (ended, err) == (0, "")
         assert "GET /v1/Accounts/…/Numbers/***0002" in out
@@ -343,14 +398,41 @@ class TestSimulate:
         assert out.count(events[1].fields[0][1]) >= 1  # the call's Sid, whole
         assert ("9812300001" in out, token in out) == (("--show-numbers" in options),) * 2
 
-    async def test_json_with_faults(self):
-        """As JSON, each request is an object; a fault strikes by what it was told."""
-        argv = ("--port", "0", "--json", "--fault", "senseless-200", "--exophone", "08040001234")
-        async with process("simulate", *argv, environ=environ_for()) as started:
-            environ = json.loads(await read_until(started.stdout, b"\n"))["export"]
-            ran = await run_process("number", "+919812300002", environ=environ_for() | environ)
-            line = json.loads(await read_until(started.stdout, b"\n"))
-            await stop(started)
+    @pytest.mark.parametrize("as_json", [True, False])
+    @pytest.mark.parametrize("shows", [True, False])
+    def test_urls(self, capsys, as_json, shows):
+        """Of callback URLs neither user, query nor token is shown unless asked for."""
+        url = "http://me:pw@127.0.0.1:9/deep/0123456789abcdefghij?key=s3cret"
+        look = Look(zone=IST, hide=hiding(show_numbers=shows))
+        at = datetime(2026, 11, 1, tzinfo=UTC)
+        screen = Screen(look=look, as_json=as_json)
+        params = (("StatusCallback", url),)
+        show_event(
+            Received(method="POST", path="/", params=params, at=at, status=200), screen=screen
+        )
+        show_event(
+            Delivered(url=url, content_type="a/b", fields=params, at=at, status=200), screen=screen
+        )
 
-        assert ran.status == 1
+        out = capsys.readouterr().out
+        assert "127.0.0.1:9/deep/" in out
+        for secret in ("me:pw", "0123456789abcdefghij", "s3cret"):
+            assert (secret in out) is shows
+
+    async def test_json_with_faults(self, capsys):
+        """As JSON, each request is an object; a fault strikes by what it was told."""
+        told = asyncio.Queue()
+        world = World(environ={}, watch=told.put_nowait)
+        argv = ("--port", "0", "--json", "--fault", "senseless-200", "--exophone", "08040001234")
+        running = asyncio.create_task(execute(app, ["simulate", *argv], world=world))
+        environ = await asyncio.wait_for(told.get(), 30)
+        async with ExotelClient.from_environ(environ=environ) as exotel:
+            with pytest.raises(UnreadableAnswerError):
+                await exotel.with_options(max_retries=0).numbers.get("+919812300002")
+        await asyncio.wait_for(told.get(), 30)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        first, line = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        assert first["export"] == environ
         assert line["request"]["fault"] == "senseless-200"

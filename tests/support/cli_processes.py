@@ -1,4 +1,4 @@
-"""Command lines as the processes that users start."""
+"""Command lines as users start them: as processes, or on a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
+import pytest
 
+from exotel_async.cli.app import app
+from exotel_async.cli.running import run
 from exotel_async.cli.simulate import environ_of
+from exotel_async.cli.world import World
 from exotel_async.simulator import Simulator
 
 PIPE = asyncio.subprocess.PIPE
@@ -74,3 +78,47 @@ async def run_process(
 async def read_until(stream: asyncio.StreamReader, text: bytes) -> bytes:
     """Read until a text has come."""
     return await asyncio.wait_for(stream.readuntil(text), 30)
+
+
+async def on_terminal(
+    *argv: str, world: World, typed: bytes = b"", until: bytes = b"", columns: int = 120
+) -> tuple[int, str]:
+    """Run a command line on a terminal of its own; returns its status and what it showed."""
+    ours, theirs = pytest.importorskip("pty").openpty()
+    shown, seen = bytearray(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        with suppress(OSError):  # the other end was closed
+            while chunk := os.read(ours, 4096):
+                shown.extend(chunk)
+                if until in shown:
+                    loop.call_soon_threadsafe(seen.set)
+
+    reading = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        with _standard_streams_at(theirs, columns):
+            running = asyncio.create_task(asyncio.to_thread(run, app, argv, world=world))
+            await asyncio.wait({running, asyncio.ensure_future(seen.wait())}, timeout=30,
+                               return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+            os.write(ours, typed)
+            status = await asyncio.wait_for(running, 30)
+    finally:
+        seen.set()
+        await asyncio.wait_for(reading, 30)
+        os.close(ours)
+    return status, shown.decode()
+
+
+def _standard_streams_at(terminal: int, columns: int) -> ExitStack:
+    """Put a terminal in the place of the standard streams; it is closed in the end."""
+    with ExitStack() as undone:
+        undone.callback(os.close, terminal)
+        patch = undone.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", str(columns))
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            stream = os.fdopen(terminal, mode, encoding="utf-8", closefd=False)
+            undone.callback(stream.close)
+            patch.setattr(sys, name, stream)
+        return undone.pop_all()

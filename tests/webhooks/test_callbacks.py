@@ -27,7 +27,7 @@ from exotel_async import (
     StatusCallback,
 )
 from exotel_async.webhooks import CallbackRouter, StatusCallbacks
-from exotel_async.webhooks import callbacks as module
+from exotel_async.webhooks import reading as module
 
 TYPE = {"Content-Type": FORM}
 NUMBER = "9876543210"
