@@ -7,8 +7,9 @@ It is there wherever the package is installed; `-p no:exotel_async.testing` does
     exotel_callbacks   mounts a receiver, and routes the simulator's StatusCallbacks to it
     payloads           bodies of StatusCallbacks, to test a handler alone: import it from here
 
-`@pytest.mark.exotel(seed=7, requests_per_minute=None)` gives the simulator its arguments. A test
-in which Exotel was sent what its page does not allow fails, and says what the page wants.
+`@pytest.mark.exotel(seed=7, requests_per_minute=None)` gives the simulator its arguments,
+`@pytest.mark.exotel_client(timeout=0.5)` the client. A test in which Exotel was sent what its page
+does not allow fails, and says what the page wants.
 
 Every pytest run of every project that has the package installed loads this module: at its top
 it imports nothing that pytest does not.
@@ -17,28 +18,37 @@ it imports nothing that pytest does not.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     import asyncio
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from weakref import WeakKeyDictionary
 
     import aiohttp
     from aiohttp import web
 
     from .client import ExotelClient
+    from .simulator import Complaint, Simulator
     from .simulator import payloads as payloads
     from .simulator.threaded import ThreadedSimulator
     from .webhooks import StatusCallbacks
 
-_MARKER = (
-    "exotel(seed=0, requests_per_minute=200, ...): what exotel_simulator's Simulator is made with"
+T = TypeVar("T")
+
+_MARKERS = (
+    "exotel(seed=0, requests_per_minute=200, ...): what exotel_simulator's Simulator is made with",
+    "exotel_client(timeout=5.0, ...): what exotel_client's ExotelClient is made with",
 )
+_TIMEOUT = 5.0  # seconds for one try of exotel_client: the simulator is on this machine
 _SHIM = "exotel_aioresponses_shim"
-_SIMULATOR = pytest.StashKey["ThreadedSimulator"]()
+_SIMULATOR: pytest.StashKey[Simulator] = pytest.StashKey()
+_TOLD: pytest.StashKey[WeakKeyDictionary[Simulator, Complaint]] = pytest.StashKey()  # the last
 
 
 class MountCallbacks(Protocol):
@@ -65,23 +75,31 @@ def exotel_simulator(request: pytest.FixtureRequest) -> Iterator[ThreadedSimulat
     """
     from .simulator.threaded import ThreadedSimulator
 
-    with ThreadedSimulator(**_arguments(request.node)) as simulator:
-        request.node.stash[_SIMULATOR] = simulator
+    simulator = _made(ThreadedSimulator, request.node, "exotel")
+    simulator.clock.when_stuck = _teller(request.config)
+    request.node.stash[_SIMULATOR] = simulator
+    with simulator:
         yield simulator
+    if wrong := _wrong_requests(request.node, simulator):  # sent by another fixture at its end
+        pytest.fail(wrong, pytrace=False)
 
 
 @pytest.fixture
-def exotel_client(exotel_simulator: ThreadedSimulator) -> ExotelClient:
+def exotel_client(
+    request: pytest.FixtureRequest, exotel_simulator: ThreadedSimulator
+) -> ExotelClient:
     """Give a client of `exotel_simulator`, not opened yet.
 
     A client is opened in the event loop in which it is used, and no fixture can know which
     that is: do it in the test, `async with exotel_client as exotel:`, or let the service do
     it, `app.cleanup_ctx.append(exotel_client.lifespan)`. Its pauses and pacing live by the
-    simulator's clock, so they last until the test lets time pass.
+    simulator's clock, so they last until the test lets time pass. Its time-out is one of real
+    time, 5 seconds for a try; `@pytest.mark.exotel_client(timeout=0.5)` gives it other arguments.
     """
     from .client import ExotelClient
 
-    return ExotelClient(**exotel_simulator.settings)
+    settings = {**exotel_simulator.settings, "timeout": _TIMEOUT}
+    return _made(ExotelClient, request.node, "exotel_client", **settings)
 
 
 @pytest.fixture
@@ -105,6 +123,7 @@ def exotel_callbacks(exotel_simulator: ThreadedSimulator) -> MountCallbacks:
     def mount(
         receiver: StatusCallbacks | web.Application, /, *, public_url: str | None = None
     ) -> AbstractAsyncContextManager[str]:
+        _check_mount(receiver, public_url)
         return _mounted(receiver, exotel_simulator, public_url)
 
     return mount
@@ -117,52 +136,119 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    config.addinivalue_line("markers", _MARKER)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Mend aioresponses before anything of a test uses it."""
-    if item.config.getini(_SHIM):
+    """Make the markers known, and mend aioresponses where it needs it."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    if config.getini(_SHIM):
+        sys.meta_path.insert(0, _Mender())
         _mend_aioresponses()
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != _Mender.__name__]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that sent wrong requests; tell of them where it failed by itself."""
-    __tracebackhide__ = True
+    """Fail a test that sent wrong requests; where it fails by itself, tell of what went wrong."""
+    simulator = _simulator_of(item)
+    if simulator is None:
+        return (yield)
     try:
         outcome = yield
     except BaseException:  # of which pytest's own failures are
-        if wrong := _wrong_requests(item):
-            item.add_report_section("call", "Exotel", wrong)
+        __tracebackhide__ = True
+        told = [_wrong_requests(item, simulator), _failed_callbacks(simulator)]
+        if any(told):
+            item.add_report_section("call", "Exotel", "\n".join(filter(None, told)))
         raise
-    if wrong := _wrong_requests(item):
+    if wrong := _wrong_requests(item, simulator):
         pytest.fail(wrong, pytrace=False)
     return outcome
 
 
-def _arguments(item: pytest.Item) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    for mark in item.iter_markers("exotel"):
+def _made(kind: Callable[..., T], item: pytest.Item, marker: str, **arguments: Any) -> T:
+    """Make what a fixture gives, with the arguments of its markers; the nearest says the most."""
+    for mark in reversed(list(item.iter_markers(marker))):
         if mark.args:
-            pytest.fail(f"the marker exotel takes keywords only, not {mark.args!r}", pytrace=False)
-        arguments = {**mark.kwargs, **arguments}
-    return arguments
+            pytest.fail(f"@pytest.mark.{marker} takes keywords only, not {mark.args!r}", False)
+        arguments |= mark.kwargs
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        pytest.fail(f"@pytest.mark.{marker}: {error}", pytrace=False)
 
 
-def _wrong_requests(item: pytest.Item) -> str:
-    simulator = item.stash.get(_SIMULATOR, None)
-    if simulator is None or not simulator.complaints:
+def _simulator_of(item: pytest.Item) -> Simulator | None:
+    """Find a test's simulator, be it ours or one that a conftest put in its place."""
+    if ours := item.stash.get(_SIMULATOR, None):
+        return ours
+    found = getattr(item, "funcargs", {}).get("exotel_simulator")
+    simulator = sys.modules.get("exotel_async.simulator")  # not there where nobody has one
+    return found if simulator is not None and isinstance(found, simulator.Simulator) else None
+
+
+def _teller(config: pytest.Config) -> Callable[[str], object]:
+    """Tell at once, on the terminal: a test that hangs has no report."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capturing = config.pluginmanager.getplugin("capturemanager")
+
+    def tell(message: str) -> None:
+        if reporter is not None:  # pytest-xdist's workers have none
+            shown = capturing.global_and_fixture_disabled() if capturing else nullcontext()
+            with shown:
+                reporter.write_line(f"\nexotel_simulator: {message}", yellow=True)
+
+    return tell
+
+
+def _wrong_requests(item: pytest.Item, simulator: Simulator) -> str:
+    """Tell of the complaints that were not judged yet: a simulator may serve several tests."""
+    from weakref import WeakKeyDictionary
+
+    last_told = item.config.stash.setdefault(_TOLD, WeakKeyDictionary())
+    new = list(simulator.complaints)
+    for place, complaint in enumerate(new):
+        if complaint is last_told.get(simulator):
+            new = new[place + 1 :]
+            break
+    if not new:
         return ""
+    last_told[simulator] = new[-1]
     return "\n".join(
         [
             "Exotel was sent what its page does not allow:",
-            *(f"- {complaint}" for complaint in simulator.complaints),
+            *(f"- {complaint}" for complaint in new),
             "(If that was on purpose: exotel_simulator.complaints.clear() at the test's end.)",
         ]
     )
+
+
+def _failed_callbacks(simulator: Simulator) -> str:
+    """Tell of the StatusCallbacks that nobody took."""
+    failed = [told for told in simulator.callbacks if told.status != 200 and told.fault is None]
+    if not failed:
+        return ""
+    return "\n".join(
+        [
+            "StatusCallbacks that were not taken:",
+            *(f"- {told.url}: {told.problem or f'answered {told.status}'}" for told in failed),
+        ]
+    )
+
+
+def _check_mount(receiver: object, public_url: object) -> None:
+    from aiohttp import web
+
+    from .webhooks import StatusCallbacks
+
+    if not isinstance(receiver, StatusCallbacks | web.Application):
+        raise TypeError(
+            f"exotel_callbacks takes StatusCallbacks or a web.Application, not {receiver!r}"
+        )
+    if public_url is not None and not str(public_url).startswith(("http://", "https://")):
+        raise ValueError(f"public_url must be an http or https URL, not {public_url!r}")
 
 
 @asynccontextmanager
@@ -216,6 +302,38 @@ def _path(url: str | None) -> str:
     from urllib.parse import urlsplit
 
     return urlsplit(url or "").path
+
+
+class _Mender:
+    """Mends aioresponses when it is imported; a part of the import machinery."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find one module as it would be found, and have it mended once it is loaded."""
+        if name != "aioresponses.core":
+            return None
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _MendingLoader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _MendingLoader:
+    """Loads a module as its own loader does, and mends it."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module."""
+        self._loader.exec_module(module)
+        _mend_aioresponses()
 
 
 def _mend_aioresponses() -> None:

@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        print('exotel-async needs: pip install "exotel-async[cli]"', file=sys.stderr)  # noqa: T201
+        needs = "the command line needs its extra, [cli]: pip install click rich"
+        print(f"exotel-async: {needs}", file=sys.stderr)  # noqa: T201
         return 1
     return run(app, sys.argv[1:] if argv is None else argv)
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypedDict, Unpack
 import aiohttp
 import attrs
 
+from exotel_async.errors import ClientClosedError
 from exotel_async.models.clock import Clock, SystemClock
 from exotel_async.wire.request import ResponseFormat
 from exotel_async.wire.values import IST
@@ -166,6 +167,8 @@ class ExotelClient:
     async def __aenter__(self) -> Self:
         if self._owns_transport:
             self._door.transport.open()
+        elif not self._door.transport.is_open:
+            raise ClientClosedError("open the client itself: this is a view of it (with_options)")
         return self
 
     async def __aexit__(

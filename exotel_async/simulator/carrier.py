@@ -22,6 +22,10 @@ from .faults import Fault, FaultBook
 from .journals import Journals, Received
 from .magic import BY_KEY, KYC, MagicNumber
 
+_PLACES = (
+    "POST .../Calls/connect, GET .../Calls, .../Calls/{CallSid} and .../Numbers/{number} below "
+    "/v1/Accounts/{sid}, in this spelling, with .json at the end for JSON"
+)
 _CALLED_US_LATELY = timedelta(days=183)  # who did may be called back in spite of DND
 
 
@@ -359,7 +363,10 @@ def _refusal(refused: RefusedError, *, as_json: bool) -> Reply:
 
 
 def _mistakes(refused: RefusedError) -> list[str]:
-    return [refused.message] if refused.mistake else []
+    if not refused.mistake:
+        return []
+    elsewhere = refused.status in (404, 405)
+    return [f"{refused.message}; the page has {_PLACES}" if elsewhere else refused.message]
 
 
 def _doubts(asked: Asked) -> list[str]:

@@ -26,6 +26,7 @@ _logger = logging.getLogger("exotel_async.simulator")
 _ROUNDS, _TURNS = 6, 10
 _MOST_ROUNDS = 1000  # of turns in which something goes on all the time
 _PATIENCE = 1.0  # seconds of real time that another loop has for its turns
+_STUCK_AFTER = 5.0  # seconds of real time
 _SLICE = 0.05  # seconds after which it is seen whether that loop still runs
 
 
@@ -56,6 +57,8 @@ class VirtualClock:
         # Loops that were too busy for their turns, until they have taken them.
         self._busy: WeakKeyDictionary[asyncio.AbstractEventLoop, Future[None]] = WeakKeyDictionary()
         self._stirs = 0
+        # Is told of who sleeps for long in real time although no time passes.
+        self.when_stuck: Callable[[str], object] = _logger.warning
         self._listeners: set[Callable[[], None]] = set()
         self._run: _Run | None = None
 
@@ -107,10 +110,20 @@ class VirtualClock:
         self.take_part()
         ticket = self.call_later(seconds, wake)
         self._tell_listeners()
+        alarm = loop.call_later(_STUCK_AFTER, self._see_whether_stuck, seconds, self._elapsed)
         try:
             await woken
         finally:
+            alarm.cancel()
             self.cancel(ticket)
+
+    def _see_whether_stuck(self, seconds: float, elapsed: int) -> None:
+        if self._run is None and not self._advancing and self._elapsed == elapsed:
+            self.when_stuck(
+                f"somebody waits {seconds:g} s of the simulator's time, which stands still: "
+                "a client before its next try, say. Let it pass (await sim.advance(...)), or have "
+                "it pass by itself (speed=1000)."
+            )
 
     def call_later(self, seconds: float, action: Action) -> int:
         """Have `action` awaited when `seconds` have passed; the ticket can cancel it."""

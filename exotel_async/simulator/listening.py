@@ -91,6 +91,8 @@ class Listener:
             asyncio.get_running_loop().remove_reader(listening)
         else:
             self._accepting.cancel()
+        with suppress(OSError):  # or a process forked from this one keeps it listening
+            listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         for connection in list(self._web.connections) if self._web else ():
             if connection in self._busy:
@@ -210,7 +212,7 @@ def _listening_socket(port: int) -> socket.socket:
         made.bind((HOST, port))
         made.listen(_BACKLOG)
         made.setblocking(False)
-    except OSError:
+    except BaseException:  # a port beyond all ports is an OverflowError
         made.close()
         raise
     return made

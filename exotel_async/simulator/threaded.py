@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -59,6 +60,8 @@ class ThreadedSimulator(Simulator):
         traceback: TracebackType | None,
     ) -> None:
         thread, self._thread = self._running(), None
+        if thread.is_of_another_process():
+            return
         try:
             thread.wait_for(super().__aexit__(kind, error, traceback))
         finally:
@@ -97,6 +100,8 @@ class ThreadedSimulator(Simulator):
 
         Meanwhile the loop that awaits it runs on; what sleeps there by this clock wakes in time.
         """
+        if not _in_a_loop():
+            raise RuntimeError("advance() is awaited where asyncio runs, which it does not here")
         passing = partial(super().advance, seconds=seconds, minutes=minutes, hours=hours)
         thread = self._running()
         if thread.is_here():
@@ -132,6 +137,7 @@ class _LoopThread:
     """A thread in which an event loop runs, for others to have coroutines run in it."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._guard = threading.Lock()
         self._ending = False
         self._failure: BaseException | None = None
@@ -141,6 +147,10 @@ class _LoopThread:
         )
         self._thread.start()
         self._loop = opened.result()
+
+    def is_of_another_process(self) -> bool:
+        """Tell whether this process was forked from the one in which the thread runs."""
+        return os.getpid() != self._process
 
     def is_here(self) -> bool:
         """Tell whether who asks is this thread."""
@@ -164,10 +174,13 @@ class _LoopThread:
                 with suppress(RuntimeError):  # all has ended
                     self.call(errand.abandon)
                 await asyncio.wait({done}, timeout=0.1)
+            done.exception()  # or asyncio complains that nobody asked
             raise
 
     def call(self, function: Callable[[], object]) -> None:
         """Have a function called in the loop, after all that was asked for before."""
+        if self.is_of_another_process():
+            raise RuntimeError("the simulator lives in the process that this one was forked from")
         with self._guard:
             if self._ending:
                 raise RuntimeError("the simulator has ended")

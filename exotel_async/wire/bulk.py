@@ -286,7 +286,8 @@ def _created(
     else:
         start = _kept("created_after", after, oldest=oldest)
     if start > latest or _utc(start) > _utc(end):
-        bound = "now" if before is None else f"created_before ({before.isoformat()}) or tomorrow"
+        told = f"now ({now.isoformat()} by the client's clock)"
+        bound = told if before is None else f"created_before ({before.isoformat()}) or tomorrow"
         raise InvalidRequestError(f"created_after ({start.isoformat()}) must not lie after {bound}")
     return _utc(start), _utc(end)
 

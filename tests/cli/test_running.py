@@ -55,7 +55,10 @@ class TestMain:
         )
 
         assert done.returncode == 1
-        assert done.stderr == 'exotel-async needs: pip install "exotel-async[cli]"\n'
+        assert (
+            done.stderr
+            == "exotel-async: the command line needs its extra, [cli]: pip install click rich\n"
+        )
         assert done.stdout == ""
 
     def test_importing_is_cheap(self):

@@ -132,6 +132,8 @@ class TestLife:
 
         with pytest.raises(ClientClosedError):
             await view.calls.get("abc")
+        with pytest.raises(ClientClosedError, match="open the client itself"):
+            await view.__aenter__()
 
     def test_made_without_a_loop(self, make_client: MakeClient) -> None:
         """Making a client needs no loop, no file and no network."""

@@ -226,6 +226,7 @@ class TestComplaints:
         await ask.send("DELETE", ask.account + "/Calls/abc.json")
 
         assert len(sim.complaints) == 2
+        assert all("the page has POST .../Calls/connect" in one.message for one in sim.complaints)
 
     async def test_no_mistakes(self, sim, ask):
         """Wrong credentials, unknown calls and spent limits are part of life."""

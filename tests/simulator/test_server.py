@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -196,6 +197,13 @@ class TestSimulator:
         """The port can be chosen."""
         async with Simulator(port=unused_tcp_port) as sim:
             assert sim.base_url == f"http://127.0.0.1:{unused_tcp_port}"
+
+    async def test_port_beyond(self):
+        """A port beyond all ports is refused, and nothing stays open."""
+        with pytest.raises(OverflowError):
+            async with Simulator(port=80_000):
+                pass
+        gc.collect()
 
     async def test_port_taken(self, sim):
         """A port that is taken is an OSError, and nothing stays open."""

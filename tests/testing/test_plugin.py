@@ -275,7 +275,11 @@ class TestExotelSimulator:
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
-        [("7", "*takes keywords only, not (7,)*"), ("sed=7", "*unexpected keyword*'sed'*")],
+        [
+            ("7", "*@pytest.mark.exotel takes keywords only, not (7,)*"),
+            ("sed=7", "*@pytest.mark.exotel: *unexpected keyword*'sed'*"),
+            ("speed=-1", "*@pytest.mark.exotel: speed must be a number above 0*"),
+        ],
     )
     def test_wrong_marker(self, arguments: str, told: str, run: Run) -> None:
         """A marker that can't be right is told in words."""
@@ -291,6 +295,61 @@ class TestExotelSimulator:
 
         done.assert_outcomes(errors=1)
         done.stdout.fnmatch_lines([told])
+
+    def test_shared(self, run: Run, pytester: pytest.Pytester) -> None:
+        """A simulator that a conftest shares among tests has each test judged by itself."""
+        pytester.makeconftest(
+            """
+            import pytest
+            from exotel_async.simulator import ThreadedSimulator
+
+            @pytest.fixture(scope="session")
+            def exotel_simulator():
+                with ThreadedSimulator() as sim:
+                    yield sim
+            """
+        )
+        done = run(
+            """
+            from sending import GOOD, WRONG, connect
+
+            def test_wrong(exotel_simulator):
+                connect(exotel_simulator, **WRONG)
+
+            def test_right(exotel_simulator):
+                connect(exotel_simulator, **GOOD)
+
+            def test_wrong_again(exotel_simulator):
+                connect(exotel_simulator, **WRONG)
+                exotel_simulator.complaints.clear()
+                connect(exotel_simulator, **WRONG)
+            """
+        )
+
+        done.assert_outcomes(failed=2, passed=1)
+
+    def test_standing_still(self, run: Run) -> None:
+        """Who waits in vain is told at once why, on the terminal."""
+        done = run(
+            """
+            import asyncio
+            from exotel_async.simulator import clock
+
+            async def wait(sim):
+                clock._STUCK_AFTER = 0.01
+                try:
+                    await asyncio.wait_for(sim.clock.sleep(60), 0.1)
+                except TimeoutError:
+                    pass
+
+            def test_it(exotel_simulator):
+                asyncio.run(wait(exotel_simulator))
+            """,
+            inside=False,
+        )
+
+        done.assert_outcomes(passed=1)
+        done.stdout.fnmatch_lines(["*somebody waits 60 s of the simulator's time*advance*speed*"])
 
     def test_overridden(self, run: Run, pytester: pytest.Pytester) -> None:
         """A project's own fixture may build on it, or stand for it."""
@@ -471,8 +530,75 @@ class TestComplaints:
 
         done.assert_outcomes(failed=1)
 
+    def test_at_the_end(self, run: Run) -> None:
+        """So does what a fixture sends after the test."""
+        done = run(
+            """
+            import pytest
+            from sending import WRONG, connect
+
+            @pytest.fixture
+            def late(exotel_simulator):
+                yield
+                connect(exotel_simulator, **WRONG)
+
+            def test_it(late):
+                pass
+            """
+        )
+
+        done.assert_outcomes(passed=1, errors=1)
+        done.stdout.fnmatch_lines(["*Mandatory parameter To is missing*"])
+
+    def test_callbacks_that_nobody_took(self, run: Run) -> None:
+        """Where a test fails its report tells which StatusCallbacks were not taken, and why."""
+        done = run(
+            """
+            from sending import GOOD, connect
+
+            def test_it(exotel_simulator):
+                for url in ("https://shop.example/", "http://127.0.0.1:1/"):
+                    connect(exotel_simulator, **GOOD, StatusCallback=url)
+                exotel_simulator.fault("callback-lost")
+                exotel_simulator.advance_blocking(minutes=1)
+                assert False
+            """
+        )
+
+        done.assert_outcomes(failed=1)
+        done.stdout.fnmatch_lines(["*Captured Exotel call*", "*http://127.0.0.1:1/: no answer*"])
+        done.stdout.no_fnmatch_line("*shop.example*route*")  # that one was lost on purpose
+
 
 class TestExotelClient:
+    def test_marker(self, run: Run) -> None:
+        """A marker gives it arguments, such as a time-out for what hangs on purpose."""
+        done = run(
+            """
+            import asyncio
+            import pytest
+            from exotel_async import OutcomeUnknownError
+
+            @pytest.mark.exotel_client(timeout=0.2)
+            def test_it(exotel_simulator, exotel_client):
+                async def dial():
+                    async with exotel_client as exotel:
+                        with pytest.raises(OutcomeUnknownError):
+                            await exotel.calls.connect(
+                                from_="+919812300001", to="+910000000504", caller_id="08040001234"
+                            )
+
+                asyncio.run(dial())
+
+            @pytest.mark.exotel_client(timeout=-1)
+            def test_senseless(exotel_client):
+                pass
+            """
+        )
+
+        done.assert_outcomes(passed=1, errors=1)
+        done.stdout.fnmatch_lines(["*@pytest.mark.exotel_client: timeout must be*"])
+
     async def test_not_open(self, exotel_client: ExotelClient) -> None:
         """It waits to be opened."""
         with pytest.raises(ClientClosedError):
@@ -566,6 +692,26 @@ class TestExotelCallbacks:
 
         assert [event.status for event in events] == ["completed"]
 
+    @pytest.mark.parametrize(
+        ("receiver", "public_url", "message"),
+        [
+            ("x", None, "takes StatusCallbacks or a web.Application, not 'x'"),
+            (web.Application, None, "takes StatusCallbacks or a web.Application, not <class"),
+            (None, "shop.example/exotel", "public_url must be an http or https URL"),
+        ],
+    )
+    def test_senseless(
+        self,
+        receiver: object,
+        public_url: str | None,
+        message: str,
+        callbacks: StatusCallbacks,
+        exotel_callbacks: MountCallbacks,
+    ) -> None:
+        """What can't be mounted is refused at once."""
+        with pytest.raises((TypeError, ValueError), match=message):
+            exotel_callbacks(receiver or callbacks, public_url=public_url)  # type: ignore[arg-type]
+
     async def test_application_that_can_not_start(self, exotel_callbacks: MountCallbacks) -> None:
         """What keeps an application from starting is told."""
 
@@ -653,6 +799,16 @@ MOCKED = """
 
 
 class TestShim:
+    @pytest.mark.parametrize("lazily", [False, True])
+    def test_whenever_it_is_imported(self, lazily: bool, run: Run) -> None:
+        """It does not matter when aioresponses is imported."""
+        line = "    from aioresponses import aioresponses\n"
+        code = MOCKED.replace(line, "")
+        where = "async def test_it():\n" if lazily else "import aiohttp\n"
+        code = code.replace(f"    {where}", f"    {where}{'    ' * lazily}{line}")
+
+        run(code, ini="asyncio_mode = auto", inside=False).assert_outcomes(passed=1)
+
     def test_mends(self, run: Run) -> None:
         """Mocked answers of any size can be read, whatever aiohttp is installed."""
         run(MOCKED, ini="asyncio_mode = auto", inside=False).assert_outcomes(passed=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 import socket
 import threading
 import urllib.error
@@ -367,6 +368,70 @@ class TestAdvanceBlocking:
         await asyncio.to_thread(sim.advance_blocking, minutes=1)
 
         assert sleeper.done()
+
+    async def test_cancelled_without_a_word(
+        self, sim: ThreadedSimulator, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Who stops waiting leaves nothing behind for asyncio to complain of."""
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_slow_advance(sim), 0.05)
+        gc.collect()
+        await asyncio.sleep(0)
+
+        assert "never retrieved" not in caplog.text
+
+    def test_outside_asyncio(self, sim: ThreadedSimulator) -> None:
+        """Another kind of loop is told what it lacks."""
+        with pytest.raises(RuntimeError, match="where asyncio runs"):
+            sim.advance(minutes=1).send(None)
+
+
+async def _slow_advance(sim: ThreadedSimulator) -> None:
+    async def linger() -> None:
+        await asyncio.sleep(0.2)
+
+    sim.clock.call_later(1, linger)
+    await sim.advance(minutes=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+class TestFork:
+    def test_child(self, sim: ThreadedSimulator) -> None:
+        """A forked process can't steer it, leaves it alone, and does not keep its door open."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # it ends by _exit, whatever happens
+            told = b"nothing"
+            try:
+                with pytest.raises(RuntimeError, match="forked from"):
+                    sim.fault("hang")
+                sim.__exit__(None, None, None)
+                told = b"refused"
+            finally:
+                os.write(writing, told)
+                os.read(reading, 0)
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            assert pipe.read() == b"refused"
+        os.waitpid(child, 0)
+        assert sim.base_url
+
+    def test_door(self, sim: ThreadedSimulator) -> None:
+        """While a forked process lives, refused is still refused."""
+        port = int(sim.base_url.rpartition(":")[2])
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent is done
+            os._exit(0)
+        os.close(reading)
+        sim.fault("connection-refused")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+        os.close(writing)
+        os.waitpid(child, 0)
 
 
 class TestSpeed:

@@ -319,7 +319,10 @@ class TestRefusals:
         """A range that begins in the future is refused."""
         after = NOW + timedelta(days=2)
 
-        assert after.isoformat() in refusal(created_after=after, created_before=before)
+        told = refusal(created_after=after, created_before=before)
+
+        assert after.isoformat() in told
+        assert before is not None or f"now ({NOW.isoformat()} by the client's clock)" in told
 
     @pytest.mark.parametrize("name", ["created_after", "created_before"])
     @pytest.mark.parametrize(
