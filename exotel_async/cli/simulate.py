@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -24,15 +25,42 @@ from .world import Job, World
 _KEPT = 10_000  # entries of each journal
 
 
-def _fault(text: str) -> tuple[str, float]:
-    """Read NAME or NAME:PROBABILITY."""
-    name, colon, probability = text.partition(":")
+_FAULT = re.compile(r"(?P<name>[^@:]*)(?:@(?P<on>[^:]*))?(?::(?P<often>.*))?")
+
+
+def _fault(text: str) -> dict[str, Any]:
+    """Read NAME, NAME@WHAT, NAME:PROBABILITY or NAME:3x as arguments of `Simulator.fault`.
+
+    >>> _fault("hang@connect:0.1")
+    {'name': 'hang', 'on': 'connect', 'times': None, 'probability': 0.1}
+    """
+    match = _FAULT.fullmatch(text)
+    name, on, often = match.group("name", "on", "often") if match else (text, None, None)
     if name not in FAULTS:
         raise ValueError(f"{name!r} is no fault; `exotel-async simulate --faults` lists them")
-    chance = _number(probability) if colon else 1.0
+    times, probability = _how_often(often)
+    fault: dict[str, Any] = {
+        "name": name,
+        "on": on,
+        "times": times,
+        "probability": probability,
+    }
+    Simulator().fault(**fault)  # what makes no sense together is told by who knows
+    return fault
+
+
+def _how_often(text: str | None) -> tuple[int | None, float]:
+    """Read how many times a fault strikes, and with what probability."""
+    if text is None:
+        return None, 1.0
+    if text.endswith("x") and text[:-1].isdecimal():
+        return int(text[:-1]), 1.0
+    chance = _number(text)
     if not 0 < chance <= 1:
-        raise ValueError(f"{probability!r} is no probability: it is above 0 and at most 1")
-    return name, chance
+        raise ValueError(
+            f"{text!r} is no probability, which is above 0 and at most 1, nor a number of times: 3x"
+        )
+    return None, chance
 
 
 def _speed(text: str) -> float:
@@ -70,9 +98,10 @@ def _number(text: str) -> float:
 @click.option(
     "--fault",
     "faults",
-    type=Reading("NAME[:PROBABILITY]", _fault),
+    type=Reading("NAME[@WHAT][:HOW_OFTEN]", _fault),
     multiple=True,
-    help="Something that goes wrong, always or sometimes; may be repeated.",
+    help="Something that goes wrong: hang, hang@connect, hang:0.1 (of all), hang@connect:3x; "
+    "may be repeated.",
 )
 @click.option("--exophone", "exophones", multiple=True, help="A CallerId there is; any if none.")
 @click.option("--numbers", is_flag=True, help="List the numbers that behave in a known way.")
@@ -105,19 +134,22 @@ def _list(columns: tuple[str, str], lines: Mapping[str, str], screen: Screen) ->
 
 async def _simulate(words: Mapping[str, Any], world: World, screen: Screen) -> ExitStatus:
     until = Until()
-    simulator = Simulator(
-        seed=words["seed"],
-        port=words["port"],
-        start=world.clock.now(),
-        speed=words["speed"],
-        requests_per_minute=words["requests_per_minute"] or None,
-        keep=_KEPT,
-        exophones=words["exophones"],
-        watch=until.guard(partial(show_event, screen=screen)),
-    )
+    try:
+        simulator = Simulator(
+            seed=words["seed"],
+            port=words["port"],
+            start=world.clock.now(),
+            speed=words["speed"],
+            requests_per_minute=words["requests_per_minute"] or None,
+            keep=_KEPT,
+            exophones=words["exophones"],
+            watch=until.guard(partial(show_event, screen=screen)),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     async with simulator:
-        for name, probability in words["faults"]:
-            simulator.fault(name, times=None, probability=probability)
+        for fault in words["faults"]:
+            simulator.fault(**fault)
         _announce(simulator, screen)
         await until.stopped()
     return ExitStatus.FINE
@@ -181,4 +213,5 @@ def _request_line(event: Received) -> str:
 def _callback_line(event: Delivered) -> str:
     fields = dict(event.fields)
     kind = " ".join(fields.get(name, "") for name in ("EventType", "Status", "CallSid"))
-    return f"callback {kind.strip()} to {event.url}  {event.status or 'no answer'}"
+    answer = event.status or event.problem or "lost"
+    return f"callback {kind.strip()} to {event.url}  {answer}"

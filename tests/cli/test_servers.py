@@ -350,6 +350,10 @@ class TestSimulate:
             ("--fault", "nonsense", "is no fault"),
             *(("--fault", f"hang:{chance}", f"'{chance}' is no probability")
               for chance in ("2", "0", "x", "", "nan")),
+            ("--fault", "hang@answered", "on must be one of connect, "),
+            ("--fault", "hang:0x", "times must be 1 or more"),
+            ("--fault", "connection-refused:0.5", "neither times nor probability"),
+            ("--exophone", "mine", "exophones must be a phone number"),
             *(("--speed", speed, f"'{speed}' is no speed")
               for speed in ("nan", "inf", "0", "-1", "x", "")),
         ],
@@ -423,7 +427,17 @@ class TestSimulate:
         """As JSON, each request is an object; a fault strikes by what it was told."""
         told = asyncio.Queue()
         world = World(environ={}, watch=told.put_nowait)
-        argv = ("--port", "0", "--json", "--fault", "senseless-200", "--exophone", "08040001234")
+        argv = (
+            "--port",
+            "0",
+            "--json",
+            "--fault",
+            "hang@connect",
+            "--fault",
+            "senseless-200@number:1x",
+            "--exophone",
+            "08040001234",
+        )
         running = asyncio.create_task(execute(app, ["simulate", *argv], world=world))
         environ = await asyncio.wait_for(told.get(), 30)
         async with ExotelClient.from_environ(environ=environ) as exotel:
