@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import inspect
 import re
@@ -28,6 +29,14 @@ DOORS = [
         "exotel_async.webhooks",
         "exotel_async.wire",
     )
+]
+
+
+ROOT = Path(exotel_async.__file__).parent
+MODULES = [
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.name != "__main__.py"
 ]
 
 
@@ -137,6 +146,18 @@ class TestDocstrings:
     def test_function(self, function):
         """Every public function has a docstring."""
         assert_documented(function.__doc__)
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_examples(self, module):
+        """What docstrings show is so."""
+        assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+    def test_examples_are_found(self):
+        """There are some: were none found, nothing here could fail."""
+        finder = doctest.DocTestFinder(exclude_empty=True)
+        found = [t for m in MODULES for t in finder.find(importlib.import_module(m)) if t.examples]
+
+        assert len(found) >= 30
 
     @pytest.mark.parametrize("resource", [Calls, Numbers])
     def test_page(self, resource):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-from importlib import import_module
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,12 +65,3 @@ class TestMetadata:
     def test_dnd_number(self):
         """The number that connect refuses is on the DND list."""
         assert metadata("+910000000403").dnd == "Yes"
-
-
-@pytest.mark.parametrize("module", ["numbers", "callbacks", "delivery"])
-def test_examples_in_docstrings(module):
-    """The examples in docstrings are true."""
-    failed, tried = doctest.testmod(import_module(f"exotel_async.simulator.{module}"))
-
-    assert tried
-    assert not failed

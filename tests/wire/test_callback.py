@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import doctest
 import json
 import pickle
 import shutil
@@ -32,7 +31,6 @@ from exotel_async import (
     UnknownCallback,
     decode_callback,
 )
-from exotel_async.wire import callback, pairs, tokens
 
 FORM = "application/x-www-form-urlencoded"
 SID = "CallSid=a1"
@@ -93,11 +91,6 @@ class TestSamples:
             Leg(status="no-answer", on_call_duration=0),
             Leg(status=None, on_call_duration=0),
         )
-
-    @pytest.mark.parametrize("module", [callback, pairs, tokens])
-    def test_doctests(self, module):
-        """What the docstrings show is so."""
-        assert doctest.testmod(module).failed == 0
 
 
 class TestSpellings:
