@@ -137,6 +137,24 @@ class TestBytes:
         if name != "callback-as-multipart":
             assert not any(BYTES[name](post) for post in others)
 
+    async def test_no_cookies(self, sim: Simulator, ask: Asker) -> None:
+        """Each callback stands for itself: what a receiver sets is not brought back."""
+        async with raw_server(answer("200 OK", headers="Set-Cookie: a=1; Path=/\r\n")) as wire:
+            posts = await told(sim, ask, wire)
+
+        assert len(posts) == 3
+        assert not any(b"cookie:" in post.head.lower() for post in posts)
+
+    async def test_late_twice(self, sim: Simulator, ask: Asker, wire: RawServer) -> None:
+        """What is late and comes twice comes late, and then again."""
+        for name in ("callback-twice", "callback-late"):
+            sim.fault(name, on="terminal", seconds=60)
+
+        await told(sim, ask, wire)
+
+        first, _, *rest = sim.callbacks
+        assert [(one.at - first.at).total_seconds() for one in rest] == [35 + 60, 35 + 120]
+
     async def test_tries(self, sim: Simulator, ask: Asker) -> None:
         """One and the same body comes three times where it is not taken."""
         async with raw_server(answer("500 Oops")) as wire:

@@ -319,6 +319,17 @@ class TestBytes:
         assert "9812300001" not in caplog.text
         assert record.exc_info is None
 
+    async def test_client_that_leaves(self, sim):
+        """What hangs on purpose is over when its client has left."""
+        sim.fault("hang")
+
+        await hear(sim, patience=SHORT)
+        async with asyncio.timeout(LONG):
+            while sim._listener._busy:
+                await asyncio.sleep(0.01)
+
+        assert len(sim.requests) == 1
+
     async def test_end_while_something_hangs(self, asker):
         """A simulator ends in spite of requests that hang on purpose."""
         async with Simulator() as sim:
