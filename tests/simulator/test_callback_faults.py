@@ -140,7 +140,8 @@ class TestBytes:
     async def test_no_cookies(self, sim: Simulator, ask: Asker) -> None:
         """Each callback stands for itself: what a receiver sets is not brought back."""
         async with raw_server(answer("200 OK", headers="Set-Cookie: a=1; Path=/\r\n")) as wire:
-            posts = await told(sim, ask, wire)
+            url = wire.url.replace("127.0.0.1", "localhost")  # a number has no cookies anyway
+            posts = await told(sim, ask, wire, StatusCallback=url)
 
         assert len(posts) == 3
         assert not any(b"cookie:" in post.head.lower() for post in posts)
