@@ -146,6 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
+    # By its name: pytest can load this module twice in one process, as its own tests do.
     sys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != _Mender.__name__]
 
 

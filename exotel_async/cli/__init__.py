@@ -13,6 +13,9 @@ screen       standard output and standard error
 asking       the question before phones ring
 options      what all commands have in common
 running      a command line from its words to its exit status
+receiving    one callback for `listen` and the demo: read, forward, keep, show, answer
+urls         URLs that are typed, and that are shown
+until        how what serves waits for its end
 app          all commands
 …            each command in a module of its own name
 """

@@ -30,12 +30,12 @@ so that it can disagree with the client and the receiver.
 from __future__ import annotations
 
 from . import payloads
-from .calls import Call, Leg
+from .calls import Call, Ending, Leg
 from .catalogue import FAULTS
 from .clock import VirtualClock
 from .delivery import Delivered, post_callback
 from .faults import Fault
-from .journals import Complaint, Received
+from .journals import Complaint, Received, Watch
 from .magic import MAGIC_NUMBERS, MagicNumber
 from .payloads import Payload
 from .server import Settings, Simulator
@@ -47,6 +47,7 @@ __all__ = [
     "Call",
     "Complaint",
     "Delivered",
+    "Ending",
     "Fault",
     "Leg",
     "MagicNumber",
@@ -56,6 +57,7 @@ __all__ = [
     "Simulator",
     "ThreadedSimulator",
     "VirtualClock",
+    "Watch",
     "payloads",
     "post_callback",
 ]

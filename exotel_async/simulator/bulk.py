@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 import attrs
 
 from .calls import FINISHED, Call
-from .checks import Pairs, bad, flag, misspelt, once, whole, word
+from .checks import Pairs, bad, flag, once, unknown, whole, word
 from .clock import IST
 from .numbers import is_number, key
 
@@ -96,14 +96,7 @@ def parse(pairs: Pairs, *, now: datetime) -> Query:
 
 def doubts(pairs: Pairs) -> list[str]:
     """Say which parameters are not on the page: they filter nothing."""
-    names = {name for name, _ in pairs}
-    found = misspelt(names, _KNOWN)
-    meant = {name.lower() for name in _KNOWN}
-    return found + [
-        f"Parameter {name} is not known: known are {', '.join(_KNOWN)}"
-        for name in sorted(names)
-        if name.lower() not in meant
-    ]
+    return unknown((name for name, _ in pairs), _KNOWN)
 
 
 def page(calls: Iterable[Call], query: Query) -> Page:

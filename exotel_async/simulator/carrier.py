@@ -26,6 +26,7 @@ _PLACES = (
     "POST .../Calls/connect, GET .../Calls, .../Calls/{CallSid} and .../Numbers/{number} below "
     "/v1/Accounts/{sid}, in this spelling, with .json at the end for JSON"
 )
+_KNOWN_OF_DETAILS = ("details", "RecordingUrlValidity")
 _CALLED_US_LATELY = timedelta(days=183)  # who did may be called back in spite of DND
 
 
@@ -373,7 +374,10 @@ def _doubts(asked: Asked) -> list[str]:
     """Say what was let through, but is not as the page has it."""
     if asked.kind == "connect":
         return checks.doubts(asked.form)
-    return bulk.doubts(asked.query) if asked.kind == "bulk" else []
+    if asked.kind == "bulk":
+        return bulk.doubts(asked.query)
+    known = {"details": _KNOWN_OF_DETAILS, "number": ()}.get(asked.kind)
+    return [] if known is None else checks.unknown((name for name, _ in asked.query), known)
 
 
 def _mistake_in(asked: Asked) -> RefusedError | None:

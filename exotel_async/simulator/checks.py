@@ -155,6 +155,17 @@ def misspelt(names: Iterable[str], known: Collection[str]) -> list[str]:
     ]
 
 
+def unknown(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Say which names are none of the page's, in this spelling."""
+    found = set(names)
+    meant = {name.lower() for name in known}
+    return misspelt(found, known) + [
+        f"Parameter {name} is not known: known are {', '.join(known) or 'none here'}"
+        for name in sorted(found)
+        if name.lower() not in meant
+    ]
+
+
 def _target(params: Mapping[str, str], *, account_sid: str) -> str | None:
     """Give the second number, or None when a flow is to be reached."""
     if "Url" not in params:

@@ -160,12 +160,13 @@ class VirtualClock:
         if self._advancing:
             raise RuntimeError("the clock is being advanced already; await that first")
         target = self._within_reach(self.monotonic() + seconds)
+        self._elapsed = self._reading()
         run, self._run = self._run, None  # meanwhile it is this that time runs by
         try:
             await self._run_until(target)
         finally:
-            self._run = run
-            if run is not None:
+            if run is not None and not run.over:
+                self._run = run
                 run.shift(to=self._elapsed)
 
     def _within_reach(self, instant: float) -> int:
@@ -184,6 +185,7 @@ class VirtualClock:
                     await self._run_until(run.reading())
                 await run.rest(until=self._next_due() if self._run is run else None)
         finally:
+            run.over = True
             self._elapsed, self._run = self._reading(), None
 
     async def settle(self) -> None:
@@ -249,7 +251,7 @@ class VirtualClock:
         self._advancing = True
         try:
             if self._acting is not None:
-                await asyncio.wait({self._acting})
+                await self._acted(self._acting)
             await self.settle()  # who was just started gets to its sleep
             while (taken := self._take(until=target)) is not None:
                 due, action = taken
@@ -267,8 +269,13 @@ class VirtualClock:
                 _logger.exception("something that was due in the simulator failed")
             return
         self._acting = asyncio.create_task(_awaited(action))
-        await asyncio.shield(self._acting)
+        await self._acted(self._acting)
+
+    async def _acted(self, acting: asyncio.Task[None]) -> None:
+        """Wait for what happens; who stops waiting does not end it, and the next one waits."""
+        await asyncio.wait({acting})
         self._acting = None
+        acting.result()
 
     def _take(self, *, until: int) -> tuple[int, Action] | None:
         with self._guard:
@@ -286,6 +293,7 @@ class _Run:
         self._speed = speed
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self.over = False
         self.shift(to=elapsed)
 
     def shift(self, *, to: int) -> None:

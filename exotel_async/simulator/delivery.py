@@ -64,6 +64,14 @@ class _Parcel:
         )
 
 
+@attrs.frozen(eq=False)
+class _Route:
+    """Where StatusCallbacks go whose URL has this beginning."""
+
+    prefix: str
+    to: str
+
+
 @attrs.frozen
 class _Outcome:
     """What came of one attempt."""
@@ -109,7 +117,7 @@ class Courier:
         self._note = note
         self._allow_remote = allow_remote
         self._patience = patience  # seconds of real time
-        self._routes: dict[str, str] = {}  # from the beginning of a URL to what stands for it
+        self._routes: list[_Route] = []
         self._session: aiohttp.ClientSession | None = None
         self._held: dict[str, list[tuple[_Parcel, list[Fault]]]] = {}  # by call
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,10 +139,11 @@ class Courier:
         for name, url in (("prefix", prefix), ("to", to)):
             if not is_url(url):
                 raise ValueError(f"{name} must be an http or https URL, not {url!r}")
-        self._routes[prefix] = to
+        route = _Route(prefix, to)
+        self._routes.append(route)
 
         def end() -> None:
-            self._routes.pop(prefix, None)
+            self._routes = [one for one in self._routes if one is not route]
 
         return end
 
@@ -225,8 +234,9 @@ class Courier:
         posting = asyncio.ensure_future(_post(self._session, url, payload))
 
         async def give_up() -> None:
-            await asyncio.wait({posting}, timeout=min(_GRACE, self._patience))
-            posting.cancel()
+            if not self._clock.running:  # it may not wait for time, but for something real
+                await asyncio.wait({posting}, timeout=self._patience)
+                posting.cancel()
 
         # While time runs by itself it runs too fast for a receiver that lives outside.
         ticket = None if self._clock.running else self._clock.call_later(DEADLINE, give_up)
@@ -239,11 +249,11 @@ class Courier:
         return posting.result() if posting.done() and not posting.cancelled() else _LATE
 
     def _routed(self, url: str) -> str:
-        fitting = [prefix for prefix in self._routes if _begins_with(url, prefix)]
+        fitting = [route for route in self._routes if _begins_with(url, route.prefix)]
         if not fitting:
             return url
-        prefix = max(fitting, key=len)
-        return self._routes[prefix] + url.removeprefix(prefix)
+        chosen = max(reversed(fitting), key=lambda route: len(route.prefix))  # the newest of them
+        return chosen.to + url.removeprefix(chosen.prefix)
 
 
 def _begins_with(url: str, prefix: str) -> bool:

@@ -18,6 +18,7 @@ from .wiring import reset
 
 HOST = "127.0.0.1"
 _BACKLOG = 1024
+_REST = 1.0  # seconds of real time, when no connection can be accepted
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -115,16 +116,32 @@ class Listener:
                 return
             except ConnectionError:  # it was gone before it was let in
                 continue
-            except OSError as error:  # too many open files, say
-                _logger.warning("a connection could not be accepted: %s", error)
+            except OSError as error:  # too many open files, say: not to be tried without end
+                self._rest(listening, error)
                 return
             connection.setblocking(False)
             self._welcome(connection)
 
+    def _rest(self, listening: socket.socket, error: OSError) -> None:
+        _logger.warning("connections can't be accepted for a second: %s", error)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        loop.call_later(_REST, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if self._socket is listening:
+            self._begin_to_accept(listening)
+
     async def _accept_all(self, listening: socket.socket) -> None:
         while True:
-            with suppress(ConnectionError):
+            try:
                 connection, _ = await asyncio.get_running_loop().sock_accept(listening)
+            except ConnectionError:
+                continue
+            except OSError as error:
+                _logger.warning("connections can't be accepted for a second: %s", error)
+                await asyncio.sleep(_REST)
+            else:
                 self._welcome(connection)
 
     def _welcome(self, connection: socket.socket) -> None:

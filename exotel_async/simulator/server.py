@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -85,7 +85,7 @@ class Simulator:
         if speed is not None:
             _check_amount("speed", speed)
         if keep is not None:
-            _check_amount("keep", keep)
+            _check_count("keep", keep)
         _check_amount("patience", patience)
         self._speed = speed
         self._life = AsyncExitStack()
@@ -187,8 +187,9 @@ class Simulator:
     async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
         """Let virtual time pass; all that falls due in it has happened when this returns.
 
-        StatusCallbacks are delivered one after the other, each to its answer. Only for a
-        receiver that sleeps by this clock itself time goes on meanwhile, and 15 seconds of it.
+        StatusCallbacks are delivered one after the other, each to its answer. Where somebody
+        sleeps by this clock meanwhile, it may be the receiver: then time goes on, to Exotel's
+        deadline of 15 seconds, and waits there for as long as `patience` says.
         """
         for amount in (seconds, minutes, hours):
             if isinstance(amount, bool) or not isinstance(amount, int | float):
@@ -375,7 +376,7 @@ class Simulator:
         if isinstance(exophones, str):
             raise TypeError("exophones must be several numbers, not one text")
         if requests_per_minute is not None:
-            _check_amount("requests_per_minute", requests_per_minute)
+            _check_count("requests_per_minute", requests_per_minute)
         account = Account(
             sid=sid,
             api_key=self._carrier.new_text(),
@@ -442,9 +443,9 @@ class Simulator:
 
 
 def _key(name: str, number: str) -> str:
-    if not numbers.is_number(number):
+    if not numbers.is_number(str(number)):  # from outside anything may come
         raise ValueError(f"{name} must be a phone number without blanks, not {number!r}")
-    return numbers.key(number)
+    return numbers.key(str(number))
 
 
 def _check_word(name: str, word: str, allowed: Iterable[str]) -> None:
@@ -453,11 +454,15 @@ def _check_word(name: str, word: str, allowed: Iterable[str]) -> None:
 
 
 def _check_amount(name: str, amount: object) -> None:
-    if not isinstance(amount, int | float) or not 0 < amount < inf:
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < inf:
         raise ValueError(f"{name} must be a number above 0, not {amount!r}")
+
+
+def _check_count(name: str, count: object) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}")
 
 
 async def _ended(running: asyncio.Task[None]) -> None:
     running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await asyncio.wait({running})

@@ -201,8 +201,13 @@ class _LoopThread:
 
     def _run(self, opened: Future[asyncio.AbstractEventLoop]) -> None:
         # Not the loop of the program's policy: turns are counted, and that one may count otherwise.
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
+        try:
             loop = runner.get_loop()
+        except Exception as error:  # noqa: BLE001 - out of descriptors, say: who waits is told
+            opened.set_exception(error)
+            return
+        with runner:
             opened.set_result(loop)
             while not self._ending:
                 try:

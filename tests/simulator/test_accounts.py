@@ -204,6 +204,22 @@ class TestComplaints:
         [complaint] = sim.complaints
         assert doubt in complaint.message
 
+    @pytest.mark.parametrize(
+        ("path", "doubt"),
+        [
+            ("/Calls/{sid}.json?Details=true", "write details"),
+            ("/Calls/{sid}.json?nonsense=1", "Parameter nonsense is not known"),
+            ("/Numbers/+919812300001.json?details=true", "known are none here"),
+        ],
+    )
+    async def test_doubts_of_others(self, sim, ask, path, doubt):
+        """Nor do other requests have parameters that nobody knows."""
+        said = await ask.send("GET", ask.account + path.format(sid=sim.add_call()))
+
+        assert said.status == 200
+        [complaint] = sim.complaints
+        assert doubt in complaint.message
+
     async def test_wrong_behind_a_fault(self, sim, ask):
         """A wrong request is one, although a fault kept Exotel from seeing it."""
         sim.fault("503-json", on="connect")
@@ -250,7 +266,9 @@ class TestArguments:
             ("script", {"to": "+919812300002", "ending": "sad"}, "ending must be answered, busy"),
             ("whitelist", {"number": "garbage"}, "number must be a phone number"),
             ("whitelist", {"number": BLOCKED, "account_sid": "x"}, "account_sid must be one of"),
-            ("add_account", {"requests_per_minute": 0}, "requests_per_minute must be a number"),
+            ("add_account", {"requests_per_minute": 0}, "requests_per_minute must be a whole"),
+            ("add_account", {"requests_per_minute": 0.5}, "requests_per_minute must be a whole"),
+            ("script", {"to": 5}, "to must be a phone number without blanks, not 5"),
             ("add_account", {"exophones": ["x"]}, "exophones must be a phone number"),
             ("add_call", {"status": "sad"}, "status must be one of completed, "),
             ("add_call", {"direction": "inbnd"}, "direction must be one of inbound, "),
@@ -299,7 +317,15 @@ class TestKeep:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"keep": 0}, {"speed": 0}, {"speed": -1.0}, {"speed": math.inf}, {"patience": math.nan}],
+        [
+            {"keep": 0},
+            {"keep": 0.5},
+            {"keep": True},
+            {"speed": 0},
+            {"speed": -1.0},
+            {"speed": math.inf},
+            {"patience": math.nan},
+        ],
     )
     def test_senseless(self, arguments):
         """What can't be is refused."""

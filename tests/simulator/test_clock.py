@@ -159,6 +159,21 @@ class TestVirtualClock:
         await clock.advance(5)
         assert clock.monotonic() == 6.0
 
+    async def test_failure_behind_a_cancelled_advance(self, clock):
+        """What fails after somebody stopped waiting is told to the next who waits."""
+
+        async def fail() -> None:
+            await asyncio.sleep(0.02)
+            raise LookupError("on purpose")
+
+        clock.call_later(1, fail)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(clock.advance(5), 0.005)
+        with pytest.raises(LookupError):
+            await clock.advance(5)
+
+        await clock.advance(5)
+
     def test_naive_start(self):
         """A start without a zone means nothing."""
         with pytest.raises(ValueError, match="aware"):

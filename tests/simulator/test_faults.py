@@ -73,6 +73,8 @@ async def hear(sim: Simulator, sent: bytes | None = None, *, patience: float = L
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(sim))
     except ConnectionRefusedError:
         return Heard(b"", "refused")
+    except ConnectionResetError:  # refused in the very moment when it was being let in
+        return Heard(b"", "reset")
     data = b""
     try:
         writer.write(request_bytes(sim) if sent is None else sent)
@@ -336,8 +338,9 @@ class TestBytes:
             sim.fault("hang")
             _, writer = await asyncio.open_connection("127.0.0.1", port_of(sim))
             writer.write(request_bytes(sim))
-            while not sim.requests:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(LONG):
+                while not sim.requests:
+                    await asyncio.sleep(0)
 
         writer.close()
         with suppress(ConnectionError):  # the end of what hangs is a reset

@@ -78,6 +78,41 @@ class TestSpeed:
 
             assert 3600 <= sim.clock.monotonic() < 3700
 
+    async def test_never_back(self):
+        """Neither does a leap begin in the past."""
+        async with Simulator(speed=1000.0) as sim:
+            await sim.clock.sleep(100)
+            before = sim.clock.monotonic()
+            readings: list[float] = []
+
+            async def look() -> None:
+                readings.append(sim.clock.monotonic())
+
+            sim.clock.call_later(1, look)
+            leap = asyncio.create_task(sim.advance(seconds=10))
+            await asyncio.sleep(0)
+            readings.append(sim.clock.monotonic())
+            await leap
+            readings.append(sim.clock.monotonic())
+
+        assert [before, *readings] == sorted([before, *readings])
+
+    async def test_closed_during_a_leap(self):
+        """Time that ended stays at its end, whoever was advancing it."""
+        async with Simulator(speed=1000.0) as sim:
+
+            async def linger() -> None:
+                await asyncio.sleep(0.05)
+
+            sim.clock.call_later(1, linger)
+            leap = asyncio.create_task(sim.advance(seconds=60))
+            await asyncio.sleep(0.01)
+        await leap
+
+        stopped = sim.clock.now()
+        await asyncio.sleep(0.01)
+        assert sim.clock.now() == stopped
+
     async def test_sooner(self):
         """Who comes later and sleeps less wakes first."""
         async with Simulator(speed=100.0) as sim:
@@ -116,7 +151,8 @@ class TestSpeed:
             await sim.advance(hours=1)
 
             assert [told.status for told in sim.callbacks] == [200] * 3
-            assert [told.at.second for told in sim.callbacks] != [0, 0, 0]
+            since = [told.at - sim.callbacks[0].at for told in sim.callbacks]
+            assert [passed.total_seconds() for passed in since] == [0, 5, 35]
             assert woken == [600, 1200, 1800]
             before = sim.clock.monotonic()
             await asyncio.sleep(0.01)
@@ -332,6 +368,21 @@ class TestRoute:
         await sim.advance(minutes=5)
 
         assert [told.status for told in sim.callbacks] == [200]
+
+    async def test_newest(self, sim, ask, receiver):
+        """Of two routes for one prefix the newer counts, and each ends only itself."""
+        prefix, here = "https://shop.example/", receiver.url.removesuffix("told")
+        end_first = sim.route(prefix, here)
+        end_second = sim.route(prefix, "http://127.0.0.1:1/")
+        end_second()
+        await ask.connect(StatusCallback=f"{prefix}told")
+        await sim.advance(minutes=1)
+        sim.route(prefix, here)
+        end_first()
+        await ask.connect(StatusCallback=f"{prefix}told")
+        await sim.advance(minutes=1)
+
+        assert [told.status for told in sim.callbacks] == [200, 200]
 
     @pytest.mark.parametrize(("prefix", "to"), [("shop", "http://x/"), ("http://x/", "http://[b/")])
     def test_senseless(self, prefix, to):

@@ -124,6 +124,18 @@ class TestLife:
         gc.collect()
         assert not threads()
 
+    def test_no_loop_to_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no loop can be made the caller is told, and nothing is left."""
+
+        def fail() -> None:
+            raise OSError("too many open files")
+
+        monkeypatch.setattr(asyncio, "SelectorEventLoop", fail)
+        with pytest.raises(OSError, match="too many"), ThreadedSimulator():
+            pass
+
+        assert threads() == []
+
     async def test_async_with(self) -> None:
         """Whoever writes `async with`, as for the other simulator, has the same."""
         async with ThreadedSimulator() as sim, ExotelClient(**sim.settings) as exotel:
@@ -172,7 +184,7 @@ class TestSteering:
                 seen.append(threading.current_thread().name)
                 return 0
 
-        sim.route(Spy("https://shop.example"), "http://127.0.0.1:9")
+        sim.add_account(sid=Spy("acme1"))
 
         assert set(seen) == {"exotel-simulator"}
 
