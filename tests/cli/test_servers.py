@@ -220,9 +220,9 @@ class TestReceiver:
 
         assert answered.startswith(b"HTTP/1.")
         assert b" 400 " in answered
-        assert shown == []
-        assert 1 <= len(refused) <= 2
-        told = "".join(refused) + "".join(capfd.readouterr())
+        assert all(arrival.event is None for arrival in shown)  # an older aiohttp passes some on
+        assert 1 <= len(refused) + len(shown) <= 2
+        told = "".join((*refused, *(str(one.error) for one in shown), *capfd.readouterr()))
         assert parts.name not in told
         assert "Traceback" not in told
         assert caplog.records == []
