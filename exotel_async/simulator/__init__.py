@@ -23,6 +23,7 @@ so that it can disagree with the client and the receiver.
     wiring      requests and replies as bytes
     listening   the socket, which can also refuse and cut off
     control     steering it from another process
+    arguments   how a test may steer it
     server      all of it together: `Simulator`
     threaded    the same in a thread, for programs with another event loop, or none
 """

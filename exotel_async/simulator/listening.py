@@ -88,13 +88,13 @@ class Listener:
         listening, self._socket = self._socket, None
         if listening is None:
             return
-        if self._accepting is None:
-            asyncio.get_running_loop().remove_reader(listening)
-        else:
-            self._accepting.cancel()
         with suppress(OSError):  # or a process forked from this one keeps it listening
             listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+        if self._accepting is None:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        else:
+            self._accepting.cancel()  # which closes it
         for connection in list(self._web.connections) if self._web else ():
             if connection in self._busy:
                 connection.close()
@@ -107,6 +107,7 @@ class Listener:
             loop.add_reader(listening, self._accept, listening)
         except NotImplementedError:  # the usual loop of Windows
             self._accepting = asyncio.ensure_future(self._accept_all(listening))
+            self._accepting.add_done_callback(lambda _: listening.close())
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BACKLOG):

@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from random import Random
 from types import MappingProxyType
 from typing import Any, Self, TypedDict
 
 from aiohttp import web
 
-from . import control, numbers, recordings, wiring
+from . import arguments, control, recordings, wiring
 from .accounts import Account
 from .bulk import DIRECTIONS
 from .callbacks import Letter
@@ -83,10 +83,10 @@ class Simulator:
         watch: Watch | None = None,
     ) -> None:
         if speed is not None:
-            _check_amount("speed", speed)
+            arguments.check_amount("speed", speed)
         if keep is not None:
-            _check_count("keep", keep)
-        _check_amount("patience", patience)
+            arguments.check_count("keep", keep)
+        arguments.check_amount("patience", patience)
         self._speed = speed
         self._life = AsyncExitStack()
         self._closing = asyncio.Event()
@@ -223,7 +223,7 @@ class Simulator:
         script = Script(ending=ending, rings=rings, talks=talks)
         for name, number in chosen.items():
             if number is not None:
-                self._carrier.scripts[_key(name, number)] = script
+                self._carrier.scripts[arguments.key(name, number)] = script
 
     def fault(
         self,
@@ -279,7 +279,7 @@ class Simulator:
 
     def whitelist(self, number: str, *, account_sid: str | None = None) -> None:
         """Allow an account to call a number that is on the do-not-disturb register."""
-        self._account_of(account_sid).whitelist.add(_key("number", number))
+        self._account_of(account_sid).whitelist.add(arguments.key("number", number))
 
     def route(self, prefix: str, to: str) -> Callable[[], None]:
         """Deliver StatusCallbacks for URLs that begin with `prefix` to `to` instead.
@@ -331,8 +331,8 @@ class Simulator:
         of the whole call and of both on the line; nobody talked, and nothing was recorded,
         unless it is completed.
         """
-        _check_word("status", status, FINISHED)
-        _check_word("direction", direction, DIRECTIONS)
+        arguments.check_word("status", status, FINISHED)
+        arguments.check_word("direction", direction, DIRECTIONS)
         account = self._account_of(account_sid)
         if sid in self._carrier.calls:
             raise ValueError(f"sid: there is a call {sid!r} already")
@@ -376,13 +376,13 @@ class Simulator:
         if isinstance(exophones, str):
             raise TypeError("exophones must be several numbers, not one text")
         if requests_per_minute is not None:
-            _check_count("requests_per_minute", requests_per_minute)
+            arguments.check_count("requests_per_minute", requests_per_minute)
         account = Account(
             sid=sid,
             api_key=self._carrier.new_text(),
             api_token=self._carrier.new_text(),
             requests_per_minute=requests_per_minute,
-            exophones=frozenset(_key("exophones", number) for number in exophones),
+            exophones=frozenset(arguments.key("exophones", number) for number in exophones),
             kyc=kyc,
         )
         self._carrier.add_account(account)
@@ -391,7 +391,7 @@ class Simulator:
     def _account_of(self, sid: str | None) -> Account:
         if sid is None:
             return self._account
-        _check_word("account_sid", sid, self._carrier.accounts)
+        arguments.check_word("account_sid", sid, self._carrier.accounts)
         return self._carrier.accounts[sid]
 
     def _settings_of(self, account: Account) -> Settings:
@@ -440,27 +440,6 @@ class Simulator:
         if answer.first:  # whose client may leave; they come all the same
             await asyncio.shield(asyncio.ensure_future(self._send_early(answer.first)))
         return await wiring.write(request, answer.reply, closing=self._closing)
-
-
-def _key(name: str, number: str) -> str:
-    if not numbers.is_number(str(number)):  # from outside anything may come
-        raise ValueError(f"{name} must be a phone number without blanks, not {number!r}")
-    return numbers.key(str(number))
-
-
-def _check_word(name: str, word: str, allowed: Iterable[str]) -> None:
-    if word not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {word!r}")
-
-
-def _check_amount(name: str, amount: object) -> None:
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < inf:
-        raise ValueError(f"{name} must be a number above 0, not {amount!r}")
-
-
-def _check_count(name: str, count: object) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}")
 
 
 async def _ended(running: asyncio.Task[None]) -> None:

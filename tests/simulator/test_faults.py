@@ -290,6 +290,22 @@ class TestBytes:
         assert "hangs" not in ends
         assert ends["refused"] > 0
 
+    async def test_loop_without_readers(self, monkeypatch):
+        """On a loop that can't watch sockets doors open and close as well."""
+
+        def refuse(*_: object) -> None:
+            raise NotImplementedError
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+        async with Simulator() as sim:
+            ends = [(await hear(sim)).end]
+            sim.fault("connection-refused")
+            ends.append((await hear(sim)).end)
+            sim.clear_faults()
+            ends.append((await hear(sim)).end)
+
+        assert ends == ["kept", "refused", "kept"]
+
     async def test_steering_is_let_in(self, sim):
         """A reset strikes Exotel's connections, not those that steer the simulator."""
         sim.fault("reset-on-connect")
