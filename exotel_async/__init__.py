@@ -4,14 +4,16 @@
     models/      nouns: frozen values and pure rules about them
     wire/        what Exotel's bytes mean, both ways; no I/O
     client/      outbound: ExotelClient and its one door to Exotel
+    journal/     what must survive a crash
+    dialer/      client and journal joined: at most one dial, and how it ended
     events/      an event to its handlers; no HTTP
     webhooks/    the aiohttp sub-app that receives StatusCallbacks
     simulator/   an Exotel to test against
     testing      the pytest plugin
     cli/         the command `exotel-async`
 
-This front door leads to what asking takes, and no more: `exotel_async.webhooks` and
-`exotel_async.simulator` are imported by those who use them. What a name needs is loaded when
+This front door leads to what asking takes, and no more: `exotel_async.webhooks`, `.journal`,
+`.dialer` and `.simulator` are imported by those who use them. What a name needs is loaded when
 it is first asked for, since every pytest run loads `exotel_async.testing` by way of here.
 """
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
         DndBlockedError,
         ExotelError,
         InvalidRequestError,
+        JournalError,
+        KeyReusedError,
         KycRequiredError,
         MalformedCallbackError,
         NoAnswerError,
@@ -50,17 +54,22 @@ if TYPE_CHECKING:
         Call,
         CallAnswered,
         CallDetails,
+        CallOutcome,
         CallPage,
         CallStatus,
         CallTerminated,
         Circle,
         Clock,
+        Dial,
+        DialState,
         Direction,
         Dnd,
         Leg,
         LegStatus,
         NumberMetadata,
         Operator,
+        OutcomeSource,
+        OutcomeState,
         Range,
         StatusCallback,
         SystemClock,
@@ -88,6 +97,7 @@ __all__ = [
     "CallAnswered",
     "CallDetails",
     "CallList",
+    "CallOutcome",
     "CallPage",
     "CallStatus",
     "CallTerminated",
@@ -100,6 +110,8 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectOptions",
+    "Dial",
+    "DialState",
     "Direction",
     "Dnd",
     "DndBlockedError",
@@ -107,6 +119,8 @@ __all__ = [
     "ExotelError",
     "FlowOptions",
     "InvalidRequestError",
+    "JournalError",
+    "KeyReusedError",
     "KycRequiredError",
     "Leg",
     "LegStatus",
@@ -116,6 +130,8 @@ __all__ = [
     "NotSentError",
     "NumberMetadata",
     "Operator",
+    "OutcomeSource",
+    "OutcomeState",
     "OutcomeUnknownError",
     "Pacer",
     "PaymentRequiredError",

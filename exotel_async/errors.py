@@ -19,9 +19,11 @@
     │   ├── RateLimitedError          429
     │   └── ServerError               5xx
     ├── UnreadableAnswerError         a repeatable request's answer made no sense
-    └── CallbackError
-        ├── MalformedCallbackError    a body that is no StatusCallback
-        └── UnverifiedCallbackError   a callback URL that is not ours, or no longer
+    ├── CallbackError
+    │   ├── MalformedCallbackError    a body that is no StatusCallback
+    │   └── UnverifiedCallbackError   a callback URL that is not ours, or no longer
+    └── JournalError                  nothing could be written down, or read back
+        └── KeyReusedError            an idempotency key came back with other arguments
 
 Every error survives pickling (its cause and its notes stay behind), and neither `str` nor `repr`
 shows a full phone number or a credential.
@@ -247,5 +249,20 @@ class MalformedCallbackError(CallbackError):
     """The body is not a StatusCallback; the message says why."""
 
 
+@attrs.define(repr=False, slots=False)
 class UnverifiedCallbackError(CallbackError):
-    """The token in a callback's URL is missing, forged or expired; the message says which."""
+    """The token in a callback's URL is missing, forged or expired; the message says which.
+
+    `reason` does so in a word: "missing", "forged", "expired", or "unknown_secret" where a secret
+    that is not listed (any more) may have made it.
+    """
+
+    reason: str = "forged"
+
+
+class JournalError(ExotelError):
+    """The journal could not write or read; what was to be written may or may not be there."""
+
+
+class KeyReusedError(JournalError):
+    """An idempotency key came back with other arguments than before; nothing was dialled."""

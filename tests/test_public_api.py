@@ -17,13 +17,16 @@ import exotel_async
 from exotel_async import ExotelClient, errors
 from exotel_async.client.calls import Calls
 from exotel_async.client.numbers import Numbers
+from exotel_async.dialer import Dialer
 
 DOORS = [
     importlib.import_module(name)
     for name in (
         "exotel_async",
         "exotel_async.client",
+        "exotel_async.dialer",
         "exotel_async.events",
+        "exotel_async.journal",
         "exotel_async.models",
         "exotel_async.simulator",
         "exotel_async.webhooks",
@@ -191,7 +194,7 @@ class TestSignatures:
         if inspect.isfunction(vars(kind).get("__init__")) and Protocol not in kind.__bases__:
             assert_typed(kind.__init__)
 
-    @pytest.mark.parametrize("kind", [Calls, Numbers, ExotelClient])
+    @pytest.mark.parametrize("kind", [Calls, Dialer, ExotelClient, Numbers])
     def test_keyword_only(self, kind):
         """After the subject, arguments are keyword-only."""
         positional = {

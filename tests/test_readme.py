@@ -24,7 +24,7 @@ from exotel_async.cli.app import app
 from exotel_async.cli.exit_status import ExitStatus
 from exotel_async.simulator import MAGIC_NUMBERS, Simulator
 
-from .test_examples import environ_for
+from .test_examples import EXOPHONE, FROM, SECRET, TO, environ_for
 
 SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function", "-W", "error")
 ROOT = Path(__file__).parent.parent
@@ -83,6 +83,35 @@ class TestReadme:
         assert capsys.readouterr().out == "order-42 no-answer 32\n"
         assert len([line for line in code.splitlines() if line]) <= 10
 
+    async def test_dial_at_most_once(
+        self,
+        sim: Simulator,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The service dials, and tells how the call ended."""
+        ran: list[web.Application] = []
+        monkeypatch.setattr(web, "run_app", ran.append)
+        monkeypatch.chdir(tmp_path)
+        for name, value in environ_for(sim, EXOTEL_CALLBACK_SECRET=SECRET).items():
+            monkeypatch.setenv(name, value)
+        names = run(snippet("Dial at most once, and learn how it ended"))
+        (app,) = ran
+        async with TestServer(app):
+            dial = await names["dialer"].connect(
+                from_=FROM, to=TO, caller_id=EXOPHONE, idempotency_key="order-42"
+            )
+            await sim.advance(minutes=2)
+            again = await names["dialer"].connect(
+                from_=FROM, to=TO, caller_id=EXOPHONE, idempotency_key="order-42"
+            )
+
+        assert (dial.state, again.ref) == ("placed", dial.ref)
+        assert len(sim.calls) == 1
+        assert (tmp_path / "calls.db").exists()
+        assert SECRET not in capsys.readouterr().out
+
     async def test_look_for_a_lost_call(self, sim: Simulator) -> None:
         """What was lost can be looked for."""
         candidates = run(snippet("When something goes wrong"))["candidates"]
@@ -127,7 +156,7 @@ class TestReadme:
 
     def test_every_snippet_is_run(self) -> None:
         """No snippet is left out."""
-        assert README.count("```python") == 5
+        assert README.count("```python") == 6
 
     @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
     def test_links(self, link: str) -> None:

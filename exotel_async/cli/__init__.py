@@ -14,6 +14,8 @@ asking       the question before phones ring
 options      what all commands have in common
 running      a command line from its words to its exit status
 receiving    one callback for `listen` and the demo: read, forward, keep, show, answer
+surviving    the demo's second act: what is lost, and known all the same
+receiver_process  the receiver that is killed in it
 urls         URLs that are typed, and that are shown
 until        how what serves waits for its end
 app          all commands

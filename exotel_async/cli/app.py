@@ -8,6 +8,7 @@ import exotel_async
 
 from .call import call
 from .calls import calls
+from .deadletters import deadletters
 from .demo import demo
 from .doctor import doctor
 from .exit_status import explained
@@ -33,5 +34,5 @@ def app(**_: object) -> None:
     """Place calls by Exotel, read their records, be told how they go, and test without it."""
 
 
-for _command in (call, calls, number, listen, trigger, doctor, simulate, demo):
+for _command in (call, calls, number, listen, trigger, doctor, deadletters, simulate, demo):
     app.add_command(_command)

@@ -31,6 +31,7 @@ from .receiving import Arrival, Receiver, serving
 from .running import PROGRAM, execute
 from .screen import Screen, complain
 from .simulate import environ_of
+from .surviving import survive
 from .urls import URL
 from .world import Job, World
 
@@ -80,7 +81,7 @@ def demo(
     caller_id: str | None,
     **_: object,
 ) -> Job:
-    """Place calls, be told how they go, read their records back.
+    """Place calls, be told how they go, read their records back, and survive a crash.
 
     Each step is printed as the command line that would do it. Without --live all happens at a
     simulator: no account is needed, no phone rings, and five minutes pass in a moment.
@@ -184,9 +185,11 @@ class Demo:
         await self.look_up_call(sids[-1])
         await self.list_calls(sids)
         await self.look_up_number()
+        if self.stage.simulated:
+            await survive(self.screen, self.promise)
         return ExitStatus.FINE
 
-    def promise(self, what: str, *, kept: bool) -> None:
+    def promise(self, what: str, /, *, kept: bool) -> None:
         """Note what was promised and did not happen."""
         if not kept:
             self.broken.append(what)

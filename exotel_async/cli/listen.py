@@ -77,7 +77,8 @@ def listen(
     """Receive StatusCallbacks and show them as they come, until Ctrl-C.
 
     The URL to give Exotel is printed at the start. It holds a token, whose secret is that of
-    EXOTEL_CALLBACK_SECRET (sixteen bytes or more), or a fresh one.
+    EXOTEL_CALLBACK_SECRET (sixteen bytes or more; of several with commas between the first), or a
+    fresh one.
     """
     plan = Plan(
         host=host, port=port, public_url=public_url, forward_to=forward_to, save=save, zone=zone
@@ -89,7 +90,9 @@ def listen(
 
 def tokens_of(world: World) -> CallbackTokens:
     """Make tokens of the secret in the environment, or of a fresh one."""
-    return CallbackTokens([world.environ.get(SECRET) or secrets.token_urlsafe(32)])
+    if world.environ.get(SECRET):
+        return CallbackTokens.from_environ(environ=world.environ)
+    return CallbackTokens([secrets.token_urlsafe(32)])
 
 
 async def _listen(plan: Plan, tokens: CallbackTokens, world: World, screen: Screen) -> ExitStatus:

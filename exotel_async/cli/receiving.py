@@ -16,7 +16,8 @@ from aiohttp import web
 from exotel_async.errors import CallbackError, MalformedCallbackError, UnverifiedCallbackError
 from exotel_async.models.clock import Clock
 from exotel_async.models.events import StatusCallback
-from exotel_async.webhooks.reading import Letter, callback_url, greeting, read_letter
+from exotel_async.webhooks.reading import Letter, greeting, read_letter
+from exotel_async.wire.callback_url import callback_url
 from exotel_async.wire.tokens import CallbackTokens
 from exotel_async.wire.values import IST
 

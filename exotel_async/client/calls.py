@@ -6,7 +6,6 @@ from typing import Unpack
 
 import attrs
 
-from exotel_async.errors import InvalidRequestError
 from exotel_async.models.calls import Call, CallPage
 from exotel_async.wire import bulk, checks, connecting
 from exotel_async.wire.bulk import BulkFilters, BulkQuery
@@ -55,14 +54,14 @@ class Calls:
         Exotel: Voice v1, "Outgoing call to connect number to a call flow".
         """
         settings = self._door.settings
-        if (flow_id is None) == (url is None):
-            raise InvalidRequestError("give either flow_id or url, the one or the other")
-        if flow_id is not None:
-            url = connecting.flow_url(
-                flow_id, account_sid=settings.account_sid, flow_base_url=settings.flow_base_url
-            )
+        flow = connecting.url_of_flow(
+            flow_id,
+            url,
+            account_sid=settings.account_sid,
+            flow_base_url=settings.flow_base_url,
+        )
         return await self._door.send(
-            connecting.connect_to_flow(from_=from_, caller_id=caller_id, url=url or "", **options)
+            connecting.connect_to_flow(from_=from_, caller_id=caller_id, url=flow, **options)
         )
 
     async def get(

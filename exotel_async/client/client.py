@@ -186,6 +186,11 @@ class ExotelClient:
         return f"<{type(self).__name__} of {settings.base_url}, {state}>"
 
 
+def door_of(exotel: ExotelClient) -> Door:
+    """Give the door of a client to the dialer, which keeps the books of what goes through it."""
+    return exotel._door  # noqa: SLF001 - a room above, not a user
+
+
 def _pacer(requests_per_minute: int | None, *, clock: Clock) -> Pacer:
     if requests_per_minute is None:
         return NoPacer()

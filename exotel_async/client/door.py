@@ -6,13 +6,12 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import aiohttp
 import attrs
 
 from exotel_async.errors import (
-    ClientClosedError,
     ExotelError,
     NoAnswerError,
     RateLimitedError,
@@ -25,7 +24,7 @@ from exotel_async.wire.converter import Converter, converter_for
 from exotel_async.wire.request import Request
 
 from .pacing import Pacer
-from .policy import LONGEST_WAIT, SLOW_DOWN, pause, verdict
+from .policy import HARMLESS, LONGEST_WAIT, SLOW_DOWN, pause, verdict
 from .settings import Settings
 from .transport import Envelope, Transport
 
@@ -45,6 +44,22 @@ class _FailedTry(Exception):  # noqa: N818 - it never leaves this module
         self.status = status
 
 
+class Escort(Protocol):
+    """Who goes along with a request that may make a phone ring, and keeps the books of it."""
+
+    async def before_try(self) -> None:
+        """Be told that a try begins; what is raised here ends it all, nothing being under way."""
+        ...
+
+    def leave(self) -> None:
+        """Let it leave at this very moment, or raise NotSentError: it is too late for this try."""
+        ...
+
+    async def after_harmless_try(self) -> None:
+        """Be told that the try rang no phone for certain; another may follow."""
+        ...
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Door:
     """Paces, sends, judges and, where it is safe, tries again."""
@@ -55,7 +70,7 @@ class Door:
     clock: Clock
     chance: Callable[[], float] = random.random
 
-    async def send(self, request: Request[T]) -> T:
+    async def send(self, request: Request[T], *, escort: Escort | None = None) -> T:
         """Put a question; return the answer or raise what its lack means."""
         self.transport.require_open()
         # What can't be spelt, or a zone that is none, is refused before anything is paced or sent.
@@ -64,12 +79,16 @@ class Door:
         while True:
             attempt += 1
             await self.pacer.reserve()
+            if escort is not None:
+                await escort.before_try()
             sent_at = self.clock.now()
             try:
-                return await self._try(request, envelope, converter)
+                return await self._try(request, envelope, converter, escort)
             except _FailedTry as failed:
                 sent = self._sent(request, sent_at)
                 error, wait = self._judge(failed, request, sent, attempt)
+                if escort is not None and isinstance(error, HARMLESS):
+                    await escort.after_harmless_try()
                 await self._hold_others(error, wait)
                 if wait is None:
                     error.attempts = attempt
@@ -78,15 +97,18 @@ class Door:
             _logger.info("try %d failed, next in %.1f s: %s", attempt, wait, error)
             await self.clock.sleep(wait)
 
-    async def _try(self, request: Request[T], envelope: Envelope, converter: Converter) -> T:
+    async def _try(
+        self, request: Request[T], envelope: Envelope, converter: Converter, escort: Escort | None
+    ) -> T:
         """Make one try; every failure of a dial comes back as a _FailedTry, foreseen or not."""
         status: int | None = None
+        self.transport.require_open()
         try:
+            if escort is not None:
+                escort.leave()  # no await between this and the request
             answer = await self.transport.exchange(envelope)
             status = answer.status
             return read_answer(request, answer, converter=converter, now=self.clock.now())
-        except ClientClosedError:
-            raise
         except ExotelError as error:
             raise _FailedTry(error, status) from error
         except Exception as error:

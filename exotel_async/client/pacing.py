@@ -57,6 +57,11 @@ class SlidingWindowPacer:
         self._blocked_until = float("-inf")
         self._queue: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
+    @property
+    def requests_per_minute(self) -> int:
+        """How many requests may leave in any minute."""
+        return self._most
+
     async def reserve(self) -> None:
         """Wait until one more request may leave, and count it."""
         async with self._turns():

@@ -23,6 +23,7 @@ LONGEST_WAIT = 60.0  # seconds; who is asked to wait longer is told so by the er
 _BACKOFF = 0.5  # seconds before the first further try, at most; doubled each time
 _LONGEST_BACKOFF = 20.0
 _DOUBLINGS = 10  # enough to reach it
+HARMLESS = (NotSentError, RateLimitedError)  # no phone rang, and another try may ring one
 _NO_REFUSAL = frozenset({408, 409, 425, 499})  # 4xx that do not prove that nothing was done
 
 
@@ -63,7 +64,7 @@ def pause(
 
 
 def _may_repeat(error: ExotelError, *, repeatable: bool) -> bool:
-    if isinstance(error, NotSentError | RateLimitedError):
+    if isinstance(error, HARMLESS):
         return True
     passing = isinstance(error, NoAnswerError | ServerError)
     return repeatable and (passing or (isinstance(error, ApiError) and error.status == 408))

@@ -2,5 +2,6 @@
 
 from .delivery import deliver
 from .router import CallbackRouter
+from .worker import DeliveryWorker, Desk, Handlers
 
-__all__ = ["CallbackRouter", "deliver"]
+__all__ = ["CallbackRouter", "DeliveryWorker", "Desk", "Handlers", "deliver"]

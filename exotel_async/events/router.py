@@ -20,9 +20,12 @@ AnyHandler = Callable[[Any], Awaitable[None]]
 
 
 @attrs.frozen
-class _Registration:
+class Registration:
+    """One handler, and what it wants."""
+
     kinds: tuple[type[StatusCallback], ...]
     handler: AnyHandler
+    updates: bool
 
 
 class CallbackRouter:
@@ -33,23 +36,29 @@ class CallbackRouter:
     """
 
     def __init__(self) -> None:
-        self._entries: list[_Registration | CallbackRouter] = []
+        self._entries: list[Registration | CallbackRouter] = []
 
     @overload
-    def on(self, kind: type[A], /) -> Callable[[Handler[A]], Handler[A]]: ...
+    def on(
+        self, kind: type[A], /, *, updates: bool = False
+    ) -> Callable[[Handler[A]], Handler[A]]: ...
     @overload
     def on(
-        self, kind: type[A], other: type[B], /
+        self, kind: type[A], other: type[B], /, *, updates: bool = False
     ) -> Callable[[Handler[A | B]], Handler[A | B]]: ...
     @overload
     def on(
-        self, kind: type[A], other: type[B], third: type[C], /
+        self, kind: type[A], other: type[B], third: type[C], /, *, updates: bool = False
     ) -> Callable[[Handler[A | B | C]], Handler[A | B | C]]: ...
-    def on(self, *kinds: type[StatusCallback]) -> Callable[[AnyHandler], AnyHandler]:
+    def on(
+        self, *kinds: type[StatusCallback], updates: bool = False
+    ) -> Callable[[AnyHandler], AnyHandler]:
         """Register an async handler for one kind of event or several.
 
         `on(StatusCallback)` sees all events. A handler that fails, or takes too long, lets Exotel
-        try again later, so the same event may come twice. Raises ConfigurationError for what is
+        try again later, or with a journal us, so the same event may come twice. With a journal, a
+        handler that asks for `updates` is told again when Exotel tells more, or other, about what
+        it has told before: the call's `recording_url`, say. Raises ConfigurationError for what is
         no kind of event or no coroutine function.
         """
         for kind in kinds or (None,):
@@ -59,10 +68,13 @@ class CallbackRouter:
         def register(handler: AnyHandler) -> AnyHandler:
             if not _is_async(handler):
                 raise ConfigurationError(f"a handler must be an async function, not {handler!r}")
-            self._entries.append(_Registration(kinds, handler))
+            self._add(Registration(kinds, handler, updates))
             return handler
 
         return register
+
+    def _add(self, registration: Registration) -> None:
+        self._entries.append(registration)
 
     def include(self, router: CallbackRouter) -> None:
         """Take in another router's handlers, present and future."""
@@ -72,11 +84,17 @@ class CallbackRouter:
 
     def handlers_for(self, event: StatusCallback) -> Iterator[AnyHandler]:
         """List the handlers that want an event, in order."""
+        for entry in self.registrations():
+            if isinstance(event, entry.kinds):
+                yield entry.handler
+
+    def registrations(self) -> Iterator[Registration]:
+        """List all handlers with what they want, in order."""
         for entry in self._entries:
             if isinstance(entry, CallbackRouter):
-                yield from entry.handlers_for(event)
-            elif isinstance(event, entry.kinds):
-                yield entry.handler
+                yield from entry.registrations()
+            else:
+                yield entry
 
     def routers(self) -> Iterator[CallbackRouter]:
         """List the routers that were taken in, with those that they took in."""

@@ -38,6 +38,8 @@ class StatusCallback:
     custom_field: str | None = attrs.field(default=None, repr=masked)  # with "terminal" only
     legs: tuple[Leg, ...] = ()  # 0 is the From leg, 1 the To leg
     ref: str | None = attrs.field(default=None, repr=masked)  # ours, out of a verified URL
+    # With a journal: the same for every try of one delivery, another where there is more to tell.
+    delivery_id: str | None = attrs.field(default=None, eq=False, repr=masked)
     extra: Mapping[str, str] = attrs.field(default=NOTHING, hash=False)
     pairs: tuple[tuple[str, str], ...] = attrs.field(default=(), eq=False, repr=False)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, tzinfo
-from urllib.parse import urlsplit
 
 import attrs
 from aiohttp import web
@@ -15,7 +14,7 @@ from aiohttp import web
 from exotel_async.errors import MalformedCallbackError
 from exotel_async.models.events import StatusCallback
 from exotel_async.wire.callback import decode_callback
-from exotel_async.wire.tokens import CallbackTokens
+from exotel_async.wire.tokens import CallbackTokens, RefKind
 
 _METHODS = ("GET", "HEAD", "POST")
 _BODY_TIMEOUT = 5.0  # seconds; with the 10 of the handlers as long as Exotel waits
@@ -29,6 +28,7 @@ class Letter:
     content_type: str
     query: str = attrs.field(repr=False)  # as it came
     ref: str | None  # out of a verified URL
+    kind: RefKind | None = None  # whose ref it is
 
     def event(self, *, zone: tzinfo) -> StatusCallback:
         """Decode it; raises MalformedCallbackError."""
@@ -39,12 +39,6 @@ class Letter:
             time_zone=zone,
             ref=self.ref,
         )
-
-
-def callback_url(base: str, tokens: CallbackTokens, *, ref: str, now: datetime) -> str:
-    """Spell the URL for Exotel below a public one, with a token in it."""
-    parts = urlsplit(base)
-    return parts._replace(path=f"{parts.path.rstrip('/')}/{tokens.mint(ref, now=now)}").geturl()
 
 
 def greeting(request: web.Request) -> web.Response | None:
@@ -61,15 +55,18 @@ async def read_letter(
 
     Raises UnverifiedCallbackError, MalformedCallbackError, HTTPRequestEntityTooLarge.
     """
-    ref = None
+    vouched = None
     if tokens is not None:
         segment = request.path.rstrip("/").rpartition("/")[2]
-        ref = tokens.verify(segment, now=now) or None
+        vouched = tokens.read(segment, now=now)
+    if vouched is not None and not vouched.ref:
+        vouched = None  # it names nothing
     return Letter(
         body=await _read_body(request, most=max_body),
         content_type=request.headers.get("Content-Type", ""),
         query=request.rel_url.raw_query_string,
-        ref=ref,
+        ref=vouched.ref if vouched else None,
+        kind=vouched.kind if vouched else None,
     )
 
 

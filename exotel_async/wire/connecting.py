@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypedDict
 
+from exotel_async.errors import InvalidRequestError
 from exotel_async.models.calls import Call
 
 from . import checks
@@ -16,19 +17,18 @@ from .converter import Converter, Tree
 from .request import Pair, Request, encode_segment
 
 
-class FlowOptions(TypedDict, total=False):
-    """What may be said about a call to a flow; None is the same as leaving it out."""
+class FlowDialOptions(TypedDict, total=False):
+    """What may be said about a call to a flow, wherever its StatusCallbacks go."""
 
     call_type: str | None  # "trans" for transactional calls
     time_limit: int | None  # seconds until the call is cut, 1 to 14,400
     time_out: int | None  # seconds to let each party's phone ring
     custom_field: str | None  # any text of yours; comes back with the "terminal" callback
-    status_callback: str | None  # URL to which Exotel posts what happens
     extra: Mapping[str, str] | None  # parameters newer than this release
 
 
-class ConnectOptions(FlowOptions, total=False):
-    """What may be said about a call between two numbers."""
+class DialOptions(FlowDialOptions, total=False):
+    """What may be said about a call between two numbers, wherever its StatusCallbacks go."""
 
     wait_url: str | None  # URL of a wav file, played to From while To's phone rings
     record: bool | None
@@ -36,6 +36,17 @@ class ConnectOptions(FlowOptions, total=False):
     recording_format: Literal["mp3", "mp3-hq"] | None  # with `record`
     start_playback_to: Literal["Callee", "Both"] | None
     start_playback_value: str | None  # URL of a wav file, played just before the parties talk
+
+
+class FlowOptions(FlowDialOptions, total=False):
+    """What may be said about a call to a flow; None is the same as leaving it out."""
+
+    status_callback: str | None  # URL to which Exotel posts what happens
+
+
+class ConnectOptions(DialOptions, FlowOptions, total=False):
+    """What may be said about a call between two numbers."""
+
     status_callback_events: Iterable[str]  # "terminal", "answered"
     status_callback_content_type: Literal["multipart/form-data", "application/json"] | None
 
@@ -100,6 +111,17 @@ def flow_url(flow_id: int | str, *, account_sid: str, flow_base_url: str) -> str
     if isinstance(flow_id, bool) or not str(flow_id).isascii() or not str(flow_id).isdecimal():
         checks.refuse("flow_id", flow_id, "the number of a flow")
     return f"{flow_base_url}/{encode_segment(account_sid)}/exoml/start_voice/{flow_id}"
+
+
+def url_of_flow(
+    flow_id: int | str | None, url: object, *, account_sid: str, flow_base_url: str
+) -> str:
+    """Take a flow's URL, or spell it by the flow's number: the one or the other."""
+    if (flow_id is None) == (url is None):
+        raise InvalidRequestError("give either flow_id or url, the one or the other")
+    if flow_id is None:
+        return checks.url("url", url)
+    return flow_url(flow_id, account_sid=account_sid, flow_base_url=flow_base_url)
 
 
 def read_call(converter: Converter, tree: Tree) -> Call:

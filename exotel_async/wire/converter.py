@@ -13,6 +13,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, TypeVar
 
+import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -32,7 +33,7 @@ from .values import InexactError, read_seconds, time_reader
 
 Tree = dict[str, Any]  # an object of Exotel's, out of JSON or XML alike
 
-M = TypeVar("M")
+M = TypeVar("M", bound=attrs.AttrsInstance)
 
 MOST_LEGS = 64  # what lies beyond stays in `extra`
 _LEG_IDS = {spelling: n for n in range(1, MOST_LEGS + 1) for spelling in (n, str(n))}
@@ -95,8 +96,12 @@ class Converter:
         self, model: type[M], table: Fields, *, also_known: frozenset[str] = frozenset()
     ) -> Callable[[Tree], M]:
         overrides: dict[str, Any] = {
-            name: override(rename=key, struct_hook=read) for name, (key, read) in table.items()
+            field.name: override(omit=True)  # ours, not Exotel's
+            for field in attrs.fields(model)
+            if field.name not in table
         }
+        for name, (key, read) in table.items():
+            overrides[name] = override(rename=key, struct_hook=read)
         build = make_dict_structure_fn(
             model, self._cattrs, _cattrs_detailed_validation=False, **overrides
         )

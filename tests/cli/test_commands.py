@@ -476,7 +476,7 @@ class TestUsage:
 
     @pytest.mark.parametrize(
         "path", ["call", "calls list", "calls get", "number", "listen", "trigger", "doctor",
-                 "simulate", "demo"],
+                 "deadletters list", "deadletters replay", "simulate", "demo"],
     )  # fmt: skip
     async def test_common_options(self, cli, path):
         """Every command can speak JSON and show numbers, and none takes a credential."""

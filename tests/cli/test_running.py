@@ -177,7 +177,8 @@ class TestDemo:
 
         assert ran.status == 0
         assert {one["to"] for one in ran.objects if "price" in one} == {TO}
-        assert [line[0] for line in ran.err.splitlines()] == ["$"] * 6
+        assert [one["state"] for one in ran.objects if "confirmed" in one] == ["ended"] * 4
+        assert len([line for line in ran.err.splitlines() if line.startswith("$ ")]) == 6
 
 
 class TestInterrupt:

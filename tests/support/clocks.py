@@ -25,3 +25,32 @@ class FakeClock:
         self.slept.append(seconds)
         self.elapsed += seconds
         await asyncio.sleep(0)
+
+
+class HandClock:
+    """A clock that stands still until `advance` moves it; who sleeps waits for that."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        self.sleepers = 0
+        self._moved = asyncio.Event()
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.elapsed)
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def advance(self, seconds: float) -> None:
+        self.elapsed += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.elapsed + seconds
+        self.sleepers += 1
+        try:
+            while self.elapsed < end:
+                await self._moved.wait()
+        finally:
+            self.sleepers -= 1

@@ -15,11 +15,14 @@ from exotel_async import (
     CallAnswered,
     CallbackTokens,
     CallList,
+    CallOutcome,
     CallPage,
     CallStatus,
     CallTerminated,
     Clock,
+    Dial,
     ExotelClient,
+    ExotelError,
     Leg,
     NumberMetadata,
     OutcomeUnknownError,
@@ -32,6 +35,8 @@ from exotel_async import (
     UnknownCallback,
     decode_callback,
 )
+from exotel_async.dialer import Dialer
+from exotel_async.journal import Journal, SQLiteJournal
 from exotel_async.simulator import Fault, Payload, Simulator, ThreadedSimulator
 from exotel_async.testing import MountCallbacks, payloads
 from exotel_async.webhooks import CallbackRouter, MaskingAccessLogger, StatusCallbacks
@@ -100,8 +105,9 @@ def errors(unknown: OutcomeUnknownError, limited: RateLimitedError) -> None:
 def being_told(app: web.Application, zone: tzinfo) -> None:
     tokens = CallbackTokens(["secret"], audience="staging", lifetime=timedelta(days=1))
     callbacks = StatusCallbacks(
-        tokens=tokens, time_zone=zone, handler_timeout=10.0, max_body=1, clock=None
-    )
+        tokens=tokens, time_zone=zone, handler_timeout=10.0, max_body=1, journal=SQLiteJournal("x"),
+        deliver=True, clock=None,
+    )  # fmt: skip
     router = CallbackRouter()
 
     @callbacks.on(CallTerminated)
@@ -110,7 +116,14 @@ def being_told(app: web.Application, zone: tzinfo) -> None:
     @callbacks.on(CallTerminated)
     async def wider(event: StatusCallback) -> None: ...
 
-    @router.on(CallAnswered, CallTerminated)
+    @callbacks.on(CallTerminated, updates=True)
+    async def and_updates(event: CallTerminated) -> None:
+        assert_type(event.delivery_id, str | None)
+
+    @callbacks.on(CallTerminated, updates=True)  # type: ignore[arg-type]
+    def no_coroutine_either(event: CallTerminated) -> None: ...
+
+    @router.on(CallAnswered, CallTerminated, updates=True)
     async def both(event: CallAnswered | CallTerminated) -> None:
         assert_type(event.call_sid, str)
 
@@ -138,7 +151,60 @@ def being_told(app: web.Application, zone: tzinfo) -> None:
     assert_type(callbacks.url("https://example.com/exotel/", ref="order-42"), str)
     assert_type(decode_callback(b"", content_type="", query=""), StatusCallback)
     assert_type(tokens.verify("x"), str)
+    assert_type(CallbackTokens.from_environ(), CallbackTokens)
+    assert_type(callbacks.stats(), Mapping[str, int])
+    callbacks.on(CallTerminated, updates=1)  # type: ignore[call-overload]
+    StatusCallbacks(tokens=tokens, journal="calls.db")  # type: ignore[arg-type]
     web.run_app(app, access_log_class=MaskingAccessLogger)
+
+
+async def dialling(
+    app: web.Application, exotel: ExotelClient, journal: Journal, tokens: CallbackTokens
+) -> None:
+    dialer = Dialer(
+        exotel, journal=journal, tokens=tokens, public_url="https://example.com/exotel/",
+        confirm="always", poll_budget=5, clock=SystemClock(),
+    )  # fmt: skip
+    app.cleanup_ctx.append(dialer.lifespan)
+    app.on_shutdown.append(dialer.drain)
+
+    @dialer.on_outcome
+    async def known(outcome: CallOutcome) -> None:
+        assert_type(outcome.dial, Dial)
+        assert_type(outcome.conversation_duration, int | None)
+        assert_type(outcome.legs, tuple[Leg, ...])
+        assert_type(outcome.confirmed, bool)
+
+    @dialer.on_outcome  # type: ignore[arg-type]
+    def no_coroutine(outcome: CallOutcome) -> None: ...
+
+    async with dialer:
+        dial = await dialer.connect(
+            from_="1", to="2", caller_id="3", idempotency_key="k", retry_if={"refused", "not_sent"},
+            call_type="trans", time_limit=60, time_out=30, wait_url="http://example.com/a.wav",
+            record=True, recording_channels="dual", recording_format="mp3", custom_field="x",
+            start_playback_to="Both", start_playback_value="http://example.com/b.wav",
+            extra={"StreamType": "x"},
+        )  # fmt: skip
+        assert_type(dial, Dial)
+        assert_type(dial.error, ExotelError | None)
+        flow = await dialer.connect_to_flow(
+            from_="1", caller_id="3", flow_id=9, idempotency_key="k", retry_if=["not_placed"]
+        )
+        assert_type(flow, Dial)
+        assert_type(await dialer.outcome(dial, timeout=600), CallOutcome)
+        assert_type(await dialer.outcome(dial.ref), CallOutcome)
+        assert_type(await dialer.find("k"), Dial | None)
+        assert_type(dialer.stats(), Mapping[str, int])
+
+        go, key = dialer.connect, "k"
+        await go(from_="1", to="2", caller_id="3")  # type: ignore[call-arg]
+        await go(from_="1", to="2", caller_id="3", idempotency_key=key, status_callback="x")  # type: ignore[call-arg]
+        await go(from_="1", to="2", caller_id="3", idempotency_key=key, status_callback_events=())  # type: ignore[call-arg]
+        await go(from_="1", to="2", caller_id="3", idempotency_key=key, retry_if={"unknown"})  # type: ignore[arg-type]
+        on = dialer.connect_to_flow
+        await on(from_="1", caller_id="3", idempotency_key=key, flow_id=9, record=True)  # type: ignore[call-arg]
+        await on(from_="1", caller_id="3", idempotency_key=key, status_callback="x")  # type: ignore[call-arg]
 
 
 async def testing(now: datetime) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import pickle
 import string
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from campaign import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from exotel_async import (
     InvalidRequestError,
     UnverifiedCallbackError,
 )
+from exotel_async.wire.tokens import Vouched
 
 OLD, NEW = "an old secret of mine", "a new secret of mine"
 NOW = datetime(2026, 11, 2, 6, 30, 0, 400_000, tzinfo=UTC)
@@ -24,10 +27,16 @@ ALPHABET = string.ascii_letters + string.digits + "-_"
 TOKENS = CallbackTokens([NEW])
 
 
-def reject(segment: str, tokens: CallbackTokens = TOKENS, *, now: datetime = NOW) -> str:
+def refusal(
+    segment: str, tokens: CallbackTokens = TOKENS, *, now: datetime = NOW
+) -> UnverifiedCallbackError:
     with pytest.raises(UnverifiedCallbackError) as caught:
-        tokens.verify(segment, now=now)
-    return str(caught.value)
+        tokens.read(segment, now=now)
+    return caught.value
+
+
+def reject(segment: str, tokens: CallbackTokens = TOKENS, *, now: datetime = NOW) -> str:
+    return str(refusal(segment, tokens, now=now))
 
 
 class TestRoundTrip:
@@ -116,7 +125,7 @@ class TestForgery:
         """What is longer than any token of ours is refused before it is taken apart."""
         raw = b"a" * 200
         expiry = "2000000000"
-        mac = TOKENS._mac(TOKENS._secrets[0], raw, expiry)
+        mac = TOKENS._mac(TOKENS._secrets[0], "ref", raw, expiry)
         segment = ".".join(
             (
                 urlsafe_b64encode(raw).decode().rstrip("="),
@@ -158,7 +167,7 @@ class TestSecrets:
         reject(segment, CallbackTokens([OLD]))
 
     def test_all_are_tried(self, monkeypatch):
-        """Every secret is compared in constant time, though the first one fits."""
+        """Every secret and kind is compared in constant time, though the first one fits."""
         compared = []
 
         def compare(one, other):
@@ -172,7 +181,7 @@ class TestSecrets:
 
         tokens.verify(segment, now=NOW)
 
-        assert compared == [True, False, False]
+        assert compared == [True, *[False] * 5]
 
     def test_audience(self):
         """A token for staging is none for production."""
@@ -261,3 +270,127 @@ class TestExpiry:
         """A token lives longer than nothing and at most 30 days."""
         with pytest.raises(ConfigurationError, match="lifetime"):
             CallbackTokens([NEW], lifetime=timedelta(days=days))
+
+
+class TestKinds:
+    @pytest.mark.parametrize("kind", ["ref", "dial"])
+    @pytest.mark.parametrize("ref", ["", "order-42", "☎"])
+    def test_round_trip(self, kind, ref):
+        """A token says whose ref it vouches for."""
+        segment = TOKENS.mint(ref, now=NOW, kind=kind)
+
+        assert TOKENS.read(segment, now=NOW) == Vouched(ref, kind)
+        assert TOKENS.verify(segment, now=NOW) == ref
+
+    def test_users_by_default(self):
+        """Who says no kind mints for a ref of their own."""
+        assert TOKENS.mint("x", now=NOW) == TOKENS.mint("x", now=NOW, kind="ref")
+
+    def test_kept_apart(self):
+        """The same ref has another mac for each kind: nobody mints a dial by accident."""
+        of_user, of_dial = (TOKENS.mint("x", now=NOW, kind=kind) for kind in ("ref", "dial"))
+
+        assert of_user.rpartition(".")[0] == of_dial.rpartition(".")[0]
+        assert of_user != of_dial
+
+    @pytest.mark.parametrize("kind", ["ref", "dial"])
+    def test_old_secret(self, kind):
+        """Kinds are told apart under an old secret too."""
+        segment = CallbackTokens([OLD]).mint("x", now=NOW, kind=kind)
+
+        assert CallbackTokens([NEW, OLD]).read(segment, now=NOW).kind == kind
+
+
+class TestReason:
+    GOOD = TOKENS.mint("order-42", now=NOW)
+
+    @pytest.mark.parametrize(
+        ("segment", "reason"),
+        [
+            ("", "missing"),
+            ("callbacks", "missing"),
+            ("é.1.x", "forged"),
+            (GOOD[:-1], "forged"),
+            (GOOD[:-1] + ("A" if GOOD[-1] != "A" else "Q"), "unknown_secret"),
+            ("B" + GOOD[1:], "unknown_secret"),
+            (CallbackTokens([OLD]).mint("x", now=NOW), "unknown_secret"),
+            (CallbackTokens([NEW], audience="staging").mint("x", now=NOW), "unknown_secret"),
+            (CallbackTokens([OLD]).mint("x", now=NOW - timedelta(days=31)), "forged"),
+            (TOKENS.mint("x", now=NOW - timedelta(days=31)), "expired"),
+        ],
+    )
+    def test_words(self, segment, reason):
+        """A refusal says in a word what is wrong; a secret removed too early has its own."""
+        assert refusal(segment).reason == reason
+
+    def test_pickles(self):
+        """The word survives pickling."""
+        error = refusal("")
+
+        assert pickle.loads(pickle.dumps(error)).reason == "missing"
+
+
+class TestFromEnviron:
+    @pytest.mark.parametrize(
+        ("value", "secrets"),
+        [(NEW, [NEW]), (f"{NEW},{OLD}", [NEW, OLD]), (f" {NEW} ,, {OLD} ,", [NEW, OLD])],
+    )
+    def test_secrets(self, value, secrets):
+        """One secret, or several with commas between: the first signs."""
+        tokens = CallbackTokens.from_environ(environ={"EXOTEL_CALLBACK_SECRET": value})
+
+        assert tokens.mint("x", now=NOW) == CallbackTokens([NEW]).mint("x", now=NOW)
+        for secret in secrets:
+            assert tokens.verify(CallbackTokens([secret]).mint("x", now=NOW), now=NOW) == "x"
+
+    def test_of_the_process(self, monkeypatch):
+        """By default it is the process's own environment."""
+        monkeypatch.setenv("EXOTEL_CALLBACK_SECRET", NEW)
+
+        tokens = CallbackTokens.from_environ(audience="staging")
+
+        good = CallbackTokens([NEW], audience="staging").mint("x", now=NOW)
+        assert tokens.verify(good, now=NOW) == "x"
+
+    @pytest.mark.parametrize("environ", [{}, {"EXOTEL_CALLBACK_SECRET": " , ,"}])
+    def test_missing(self, environ):
+        """A variable that is missing or blank is named."""
+        with pytest.raises(ConfigurationError, match="EXOTEL_CALLBACK_SECRET"):
+            CallbackTokens.from_environ(environ=environ)
+
+    def test_short(self):
+        """A short secret among several is refused, and not shown."""
+        with pytest.raises(ConfigurationError, match="at least 16 bytes") as caught:
+            CallbackTokens.from_environ(environ={"EXOTEL_CALLBACK_SECRET": f"{NEW},hunter2"})
+
+        assert "hunter2" not in str(caught.value)
+
+
+class TestSeal:
+    TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+    @given(text=TEXTS, other=TEXTS)
+    @examples(100)
+    def test_fits_its_own_text(self, text, other):
+        """A seal fits the text that it was made of, and no other."""
+        seal = TOKENS.seal(text)
+
+        assert TOKENS.fits(text, seal) is True
+        assert TOKENS.fits(other, seal) is (text == other)
+
+    def test_old_secret(self):
+        """A seal of an old secret is known as long as that is listed; then nobody can tell."""
+        seal = CallbackTokens([OLD]).seal("x")
+
+        both = CallbackTokens([NEW, OLD])
+        assert (both.fits("x", seal), both.fits("y", seal)) == (True, False)
+        assert TOKENS.fits("x", seal) is None
+        assert TOKENS.fits("x", "") is None
+
+    def test_gives_nothing_away(self):
+        """A seal shows neither the text nor the secret, and is no token's mac."""
+        seal = TOKENS.seal("+919876543210")
+
+        assert "9876543210" not in seal
+        assert TOKENS.seal("+919876543210") == seal
+        assert CallbackTokens([OLD]).seal("+919876543210") != seal

@@ -1,0 +1,96 @@
+"""A file that one process at a time can lock; the system lets go of it when the process ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        # flock, not lockf: the latter is dropped as soon as anybody closes the same file.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        # Closing is not enough where a child was forked off meanwhile: it holds a copy.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+_SHORTEST, _LONGEST = 0.0005, 0.02  # seconds between two looks at a lock that is taken
+
+
+class FileLock:
+    """A lock by the name of a file, which is made for its owner's eyes only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self, *, until: float) -> bool:
+        """Take it, waiting until then (by `time.monotonic`); False where it stays taken."""
+        pause = _SHORTEST
+        while not self.try_take():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST)
+        return True
+
+    def try_take(self) -> bool:
+        """Take it if it is free."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _is_locked_now(descriptor):
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def give_back(self) -> None:
+        """Let others have it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            _let_go(descriptor)
+
+    def remove(self) -> None:
+        """Let go of it and delete the file; only for a name that nobody takes again."""
+        self.give_back()
+        self._path.unlink(missing_ok=True)
+
+
+def is_free(path: Path) -> bool:
+    """Tell whether whoever held a lock is gone; a lock that never was says nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    if not _is_locked_now(descriptor):
+        return False
+    _let_go(descriptor)
+    return True
+
+
+def _is_locked_now(descriptor: int) -> bool:
+    try:
+        _lock(descriptor)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
+
+
+def _let_go(descriptor: int) -> None:
+    try:
+        _unlock(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""Who uses a store just now, and who is gone.
+
+Each opened journal is an owner that counts its heartbeats up. Others take its work over when the
+count has stood still for a lease, measured by their own clock, whatever the time of day is.
+"""
+
+from __future__ import annotations
+
+from .dialling import recover
+from .transaction import Transaction, one
+
+
+def is_known(tx: Transaction) -> bool:
+    """Tell whether we count as alive."""
+    return one(tx, "SELECT 1 FROM owners WHERE owner = ?", tx.owner) is not None
+
+
+def register(tx: Transaction, *, former: str | None = None) -> None:
+    """Begin to live, perhaps after others thought that we were dead under our former name."""
+    if former is not None:
+        recover(tx, former)
+    tx.change("INSERT INTO owners (owner, beat, since) VALUES (?, 0, ?)", tx.owner, tx.now)
+
+
+def beat(tx: Transaction) -> dict[str, int]:
+    """Show that we live; list the others with their heartbeats."""
+    tx.change("UPDATE owners SET beat = beat + 1 WHERE owner = ?", tx.owner)
+    return dict(tx.rows("SELECT owner, beat FROM owners WHERE owner <> ?", tx.owner))
+
+
+def bury(tx: Transaction, owner: str, *, beat: int) -> bool:
+    """Take over from one who is gone, unless its heart has beaten after all."""
+    if one(tx, "SELECT 1 FROM owners WHERE owner = ? AND beat > ?", owner, beat) is not None:
+        return False
+    recover(tx, owner)
+    return True
+
+
+def leave(tx: Transaction) -> None:
+    """Live no more; what was not finished is as somebody dead would have left it."""
+    recover(tx, tx.owner)
+
+
+class Watch:
+    """Remembers since when each heartbeat stands still, on this process's own clock."""
+
+    def __init__(self, *, lease: float) -> None:
+        self._lease = lease
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def stale(self, beats: dict[str, int], *, now: float) -> list[tuple[str, int]]:
+        """Name those whose heart stood still for a lease."""
+        self._seen = {
+            owner: seen if (seen := self._seen.get(owner, (beat, now)))[0] == beat else (beat, now)
+            for owner, beat in beats.items()
+        }
+        return [
+            (owner, beat)
+            for owner, (beat, since) in self._seen.items()
+            if now - since >= self._lease
+        ]
