@@ -108,7 +108,8 @@ def _install(session: nox.Session, *packages: str) -> None:
 
 def _test(session: nox.Session, *packages: str) -> None:
     _install(session, *_group("tests"), *packages)
-    session.run("python", "-m", "pytest", *session.posargs, env=INSTALLED_ONLY)
+    workers = ["-n", "auto", "--maxprocesses", "4"]  # `-- -n 0` has none, for a debugger
+    session.run("python", "-m", "pytest", *workers, *session.posargs, env=INSTALLED_ONLY)
 
 
 @nox.session
@@ -157,6 +158,24 @@ def load(session: nox.Session) -> None:
     _install(session, *_group("tests"))
     campaign = ["python", "-m", "pytest", "-q", "-m", "load", "--durations=0"]
     session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "20"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what durability costs: callbacks a second with a journal and without; a minute."""
+    _install(session)
+    session.run("python", "tests/bench/receiver.py", *session.posargs, env=INSTALLED_ONLY)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill the service hundreds of times, and print what was lost or doubled; minutes.
+
+    EXOTEL_ASYNC_SEED has it kill elsewhere.
+    """
+    _install(session, *_group("tests"))
+    campaign = ["python", "-m", "pytest", "-q", "-m", "chaos", "tests/chaos"]
+    session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "25"})
 
 
 @nox.session
