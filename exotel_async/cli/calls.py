@@ -44,7 +44,9 @@ def _final(text: str) -> str:
     return word
 
 
-@click.group(context_settings=CONTEXT, short_help="Read the records of calls.")
+@click.group(
+    context_settings=CONTEXT, no_args_is_help=False, short_help="Read the records of calls."
+)
 @common
 def calls(**_: object) -> None:
     """Read the records of calls."""

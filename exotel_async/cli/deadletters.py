@@ -63,7 +63,9 @@ def _journal_options(function: F) -> F:
     return function
 
 
-@click.group(context_settings=CONTEXT, short_help="Deliveries that were given up.")
+@click.group(
+    context_settings=CONTEXT, no_args_is_help=False, short_help="Deliveries that were given up."
+)
 @common
 def deadletters(**_: object) -> None:
     """Look at deliveries that were given up after their last try, and have them made again."""

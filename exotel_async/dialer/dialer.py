@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -32,6 +33,7 @@ _CONFIRM = ("new", "always", "never")
 _BUDGET = 20  # requests a minute for asking how calls ended, where the client's limit is unknown
 _SHARE = 10  # else one in so many of that limit
 _LOOK_ANYWAY = 60.0  # seconds after which one who waits looks, whatever the journal told
+_LEAST_LIFETIME = timedelta(days=1)  # of a callback's URL
 _RECORDING = 9.0  # seconds that an answer has to be written down, when all is closed
 
 _COUNTERS = (
@@ -48,14 +50,14 @@ class Dialer:
     """Places calls so that one key dials at most once, and finds out how each of them ended.
 
     - `exotel`, `journal`: opened before the dialer, and closed after it.
-    - `tokens`: the same as those of the `StatusCallbacks` that receive.
+    - `tokens`: the same as those of the `StatusCallbacks` that receive; good for at least a day.
     - `public_url`: where the outside world finds those StatusCallbacks.
     - `confirm`: whether Exotel is asked for a call of which only a callback told: "new" (where
       the callback is all the evidence of its sid), "always", or "never". `CallOutcome.confirmed`
       says what came of it.
     - `poll_budget`: requests a minute, of all processes together, to ask how calls ended; a tenth
       of the client's `requests_per_minute` unless given.
-    - `clock`: where time comes from; the client's unless given.
+    - `clock`: where time comes from; the client's unless given. It must be the journal's, too.
 
     How a call ended is told by its callbacks, or else by its record, which is read 3, 6, 12, 25
     and 50 minutes after it was placed and then every hour. A call without `time_limit` may go on
@@ -79,13 +81,14 @@ class Dialer:
         _check(exotel=exotel, journal=journal, tokens=tokens, confirm=confirm)
         self._door = door_of(exotel)
         self._clock = clock or self._door.clock
+        _check_clocks(self._clock, journal.clock)
         self._journal = journal
         self._tokens = tokens
         self._desk = Desk(
             settings=self._door.settings, tokens=tokens, public_url=_public_url(public_url)
         )
         self._counts: Counter[str] = Counter(dict.fromkeys(_COUNTERS, 0))
-        self._outcomes = OutcomeDesk(journal)
+        self._outcomes = OutcomeDesk(journal, account=self._account)
         self._worker = DeliveryWorker(journal, self._outcomes)
         self._reconciler = Reconciler(
             exotel.with_options(max_retries=0),
@@ -338,8 +341,23 @@ def _check(*, exotel: object, journal: object, tokens: object, confirm: object) 
         raise ConfigurationError("journal must be a Journal: SQLiteJournal(...), say")
     if not isinstance(tokens, CallbackTokens):
         raise ConfigurationError("tokens must be CallbackTokens: those of the StatusCallbacks")
+    if tokens.lifetime < _LEAST_LIFETIME:
+        raise ConfigurationError(
+            "the lifetime of tokens must be at least a day: a URL has to be good from the moment "
+            "a dial waits for its turn until its call is over"
+        )
     if confirm not in _CONFIRM:
         raise ConfigurationError(f"confirm must be 'new', 'always' or 'never', but is {confirm!r}")
+
+
+def _check_clocks(ours: Clock, journal: Clock) -> None:
+    """See that what one writes down with its time the other reads by the same time."""
+    if ours is not journal and type(ours) is not type(journal):
+        raise ConfigurationError(
+            f"the dialer lives by a {type(ours).__name__}, its journal by a "
+            f"{type(journal).__name__}: give both one clock, in tests "
+            "MemoryJournal(clock=exotel_simulator.clock)"
+        )
 
 
 def _public_url(url: object) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from exotel_async.client import ExotelClient
 from exotel_async.errors import (
+    BadRequestError,
     ExotelError,
+    InvalidRequestError,
     JournalError,
     NoAnswerError,
     NotFoundError,
@@ -110,7 +112,7 @@ class Reconciler:
             await self._ask_alone(due)
 
     async def _ask_together(self, dials: Sequence[DueDial]) -> list[DueDial]:
-        """Ask about several at once; return those that the answer does not hold.
+        """Ask about several at once; return those that have to be asked for singly.
 
         Bulk answers leave out calls that are still going on.
         """
@@ -122,6 +124,8 @@ class Reconciler:
         self._counts["polls_total"] += 1
         try:
             page = await self._exotel.calls.page(sids=sids, details=True)
+        except (InvalidRequestError, BadRequestError):
+            return list(dials)  # a sid that a callback made up must not silence the others
         except ExotelError as error:
             failed = await self._failed(error)
             for due in dials:
@@ -148,7 +152,7 @@ class Reconciler:
         found: Found
         try:
             found = await self._exotel.calls.get(due.record.call_sid or "", details=True)
-        except NotFoundError:
+        except (NotFoundError, InvalidRequestError):
             found = Missing()
         except ExotelError as error:
             found = await self._failed(error)

@@ -38,8 +38,8 @@ class BookKeeper:
     """Writes down each try of a dial before it begins; what is late does not begin."""
 
     def __init__(self, journal: Journal, ref: str) -> None:
-        self.in_flight = False  # whether a phone may be ringing
-        self.stopped = False
+        self.in_flight: bool = False  # whether a phone may be ringing
+        self.stopped: bool = False
         self._journal = journal
         self._ref = ref
         self._not_after = 0.0  # by the time of day
@@ -76,7 +76,7 @@ class Sending:
         self.intended: asyncio.Future[Intended] = _quiet(loop.create_future())
         self.dial: asyncio.Future[Dial] = _quiet(loop.create_future())
         self.answer: Answered | None = None
-        self.late = False  # whether its record had to be tried again
+        self.late: bool = False  # whether its record had to be tried again
         self._order = order
         self._ref = order.new.ref
         self._journal = journal
@@ -187,7 +187,7 @@ def told_by(done: asyncio.Task[Call], *, in_flight: bool) -> tuple[Answered, Jou
         return _lost("the dialer was closed before the answer came", in_flight=in_flight), None
     error = done.exception()
     if error is None:
-        return Answered(state=DialState.PLACED, call_sid=done.result().sid), None
+        return _placed(done.result().sid), None
     if isinstance(error, OutcomeUnknownError):
         return Answered(state=DialState.UNKNOWN, error=error), None
     if isinstance(error, ApiError):  # all others of these are refusals: the door sees to that
@@ -199,6 +199,15 @@ def told_by(done: asyncio.Task[Call], *, in_flight: bool) -> tuple[Answered, Jou
     return _lost(
         f"something unforeseen happened ({type(error).__name__})", in_flight=in_flight
     ), None
+
+
+def _placed(sid: str) -> Answered:
+    """Take in the call that Exotel names; JSON can spell what nothing can store or ask for."""
+    try:
+        sid.encode()
+    except UnicodeEncodeError:
+        return _lost("the answer names a call that no text can spell", in_flight=True)
+    return Answered(state=DialState.PLACED, call_sid=sid)
 
 
 def _lost(why: str, *, in_flight: bool) -> Answered:

@@ -9,7 +9,8 @@ from functools import partial
 from exotel_async.errors import ConfigurationError
 from exotel_async.events.worker import Handlers
 from exotel_async.journal import Journal
-from exotel_async.journal.records import OUTCOME, Claim
+from exotel_async.journal.records import Claim
+from exotel_async.journal.texts import outcome_topic
 from exotel_async.models.dials import CallOutcome
 
 OutcomeHandler = Callable[[CallOutcome], Awaitable[None]]
@@ -18,8 +19,9 @@ OutcomeHandler = Callable[[CallOutcome], Awaitable[None]]
 class OutcomeDesk:
     """Reads the outcome that a claim stands for, and knows who wants to hear of it."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, account: str) -> None:
         self._journal = journal
+        self._topic = outcome_topic(account)
         self._handlers: list[tuple[str, OutcomeHandler]] = []
 
     def add(self, handler: OutcomeHandler) -> None:
@@ -32,7 +34,7 @@ class OutcomeDesk:
 
     def topics(self) -> Collection[str]:
         """List what is claimed: nothing without a handler."""
-        return (OUTCOME,) if self._handlers else ()
+        return (self._topic,) if self._handlers else ()
 
     async def handlers_for(self, claim: Claim) -> Handlers:
         """Bind the outcome as it is now to each handler; nobody hears of one that was pruned."""

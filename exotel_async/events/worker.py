@@ -218,6 +218,8 @@ class DeliveryWorker:
     async def _close_books(self, attempt: _Try, end: _End) -> None:
         if end is _End.STOPPED:
             await self._give_back(attempt)
+        elif end is _End.STUCK:
+            await self._note_stuck(attempt)
         elif end is _End.RAN and attempt.failures:
             await self._note_failure(attempt)
         elif end is _End.RAN and await self._mark(
@@ -230,6 +232,11 @@ class DeliveryWorker:
         claim, done = attempt.claim, attempt.done
         if await self._mark(attempt, lambda: self._journal.release(claim, done=done)):
             self._counts["released_total"] += 1
+
+    async def _note_stuck(self, attempt: _Try) -> None:
+        claim, done = attempt.claim, attempt.done
+        error = "; ".join(attempt.failures)
+        await self._mark(attempt, lambda: self._journal.stuck(claim, error=error, done=done))
 
     async def _note_failure(self, attempt: _Try) -> None:
         claim, done = attempt.claim, attempt.done
@@ -307,6 +314,7 @@ class DeliveryWorker:
     def _leave_alone(self, attempt: _Try, name: str, handler: asyncio.Task[None]) -> None:
         """Let a handler run on that can't be ended; its event stays claimed as long as we live."""
         self._stuck.add(handler)
+        attempt.failures.append(f"{name}: does not end, though it was cancelled"[:_LONGEST_ERROR])
         handler.add_done_callback(self._stuck.discard)
         _logger.error(
             "handler %s does not end, though it was cancelled", name,

@@ -75,9 +75,9 @@ class SQLiteTransaction:
         self, connection: sqlite3.Connection, *, namespace: str, owner: str, now: float
     ) -> None:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
-        self.namespace = namespace
-        self.owner = owner
-        self.now = now
+        self.namespace: str = namespace
+        self.owner: str = owner
+        self.now: float = now
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement; return its rows."""

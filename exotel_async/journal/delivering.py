@@ -12,7 +12,8 @@ import attrs
 from exotel_async.wire.pairs import Pairs
 
 from .receiving import stored_pairs
-from .records import AT_ONCE, OUTCOME, Claim, DeadLetter
+from .records import AT_ONCE, Claim, DeadLetter
+from .texts import shown_topic
 from .transaction import Row, Transaction, one
 
 FARTHEST = 7_200.0  # seconds that a retry may lie ahead; what lies farther, a clock set back left
@@ -51,11 +52,8 @@ def claim(tx: Transaction, topics: Collection[str], *, most: int, tries: int) ->
 
 
 def _unsuspected(tx: Transaction) -> str:
-    """Make the condition that keeps suspects back, as long as somebody tries anything again."""
-    trying = (
-        "SELECT 1 FROM lanes l JOIN events e ON e.ns = l.ns AND e.lane = l.lane"
-        " WHERE l.ns = ? AND e.attempts > 1 AND e.state || '' = 'waiting' LIMIT 1"
-    )
+    """Make the condition that keeps suspects back, as long as one of them is tried again."""
+    trying = "SELECT 1 FROM lanes WHERE ns = ? AND suspect = 1 LIMIT 1"
     return "" if one(tx, trying, tx.namespace) is None else _NO_SUSPECT
 
 
@@ -140,8 +138,8 @@ class _Due:
 
 def _take(tx: Transaction, event: _Due) -> Claim:
     fence = tx.rows(
-        "INSERT INTO lanes (ns, lane, owner) VALUES (?, ?, ?) RETURNING fence",
-        tx.namespace, event.lane, tx.owner,
+        "INSERT INTO lanes (ns, lane, owner, suspect) VALUES (?, ?, ?, ?) RETURNING fence",
+        tx.namespace, event.lane, tx.owner, int(event.is_suspect),
     )[0][0]  # fmt: skip
     tx.change("UPDATE events SET attempts = attempts + 1, error = NULL WHERE id = ?", event.id)
     return Claim(
@@ -160,7 +158,7 @@ def _take(tx: Transaction, event: _Due) -> Claim:
 
 def _pairs(event: _Due) -> Pairs:
     letter = (event.content_type, event.query, event.body)
-    return () if event.topic == OUTCOME else stored_pairs(event.merged, letter)
+    return stored_pairs(event.merged, letter)  # () for an outcome, which has neither
 
 
 def _passed_over(seen: Mapping[str, int], *, topic: str, revision: int) -> frozenset[str]:
@@ -199,6 +197,18 @@ def progress(tx: Transaction, claim: Claim, *, done: Collection[str]) -> bool:
         return False
     held = _Held.read(tx, claim, done=done)
     tx.change("UPDATE events SET done = ? WHERE id = ?", _to_text(held.seen), claim.event_id)
+    return True
+
+
+def stuck(tx: Transaction, claim: Claim, *, error: str, done: Collection[str]) -> bool:
+    """Write down that handlers never end, though they live; it stays claimed as long as we do.
+
+    Suspects need not wait for it, and it is none itself when it is tried again.
+    """
+    if not progress(tx, claim, done=done):
+        return False
+    tx.change("UPDATE lanes SET suspect = 0 WHERE fence = ?", claim.fence)
+    tx.change("UPDATE events SET error = ? WHERE id = ?", error, claim.event_id)
     return True
 
 
@@ -310,7 +320,7 @@ def dead_letters(tx: Transaction, *, most: int) -> tuple[DeadLetter, ...]:
     )  # fmt: skip
     return tuple(
         DeadLetter(
-            id=event_id, topic=topic, delivery_id=_delivery_id(*happened), ref=ref,
+            id=event_id, topic=shown_topic(topic), delivery_id=_delivery_id(*happened), ref=ref,
             call_sid=call_sid, attempts=attempts, error=error or "", received_at=made_at,
         )
         for event_id, topic, *happened, ref, call_sid, attempts, error, made_at in rows

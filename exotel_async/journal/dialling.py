@@ -188,7 +188,7 @@ def settle(tx: Transaction, record: DialRecord, *, namespace: str | None = None)
     """Write down the outcome that a dial's own state already is, if it is one."""
     outcome = concluded(record)
     if outcome is not None:
-        conclude(tx, outcome, namespace=namespace)
+        conclude(tx, outcome, account=record.account, namespace=namespace)
 
 
 def due(tx: Transaction, account: str, *, most: int) -> tuple[DueDial, ...]:
@@ -246,20 +246,24 @@ def reject(tx: Transaction, ref: str, *, call_sid: str) -> None:
 def ended(tx: Transaction, outcome: CallOutcome) -> CallOutcome | None:
     """Write down how a dial ended; None where what is written already stays.
 
-    Absence is not concluded from what is no longer true: whoever decided it has to look again.
+    Nothing is concluded from what is no longer true: whoever decided it has to look again.
     """
     ref = outcome.dial.ref
     record = dials.read(tx, ref)
-    if record is not None and outcome.state in ABSENCES and _has_news(record, outcome):
+    if record is None:
+        return None
+    if _has_news(record, outcome):
         tx.change("UPDATE dials SET next_check = ? WHERE ref = ?", AT_ONCE, ref)
         return None
-    changed = conclude(tx, outcome)
+    changed = conclude(tx, outcome, account=record.account)
     put_off(tx, ref, until=None, asked=False)
     return changed
 
 
 def _has_news(record: DialRecord, outcome: CallOutcome) -> bool:
-    return record.next_check == AT_ONCE or record.dial() != outcome.dial
+    if outcome.state in ABSENCES:
+        return record.next_check == AT_ONCE or record.dial() != outcome.dial
+    return record.call_sid != outcome.dial.call_sid  # Exotel's answer named another call meanwhile
 
 
 def find(tx: Transaction, account: str, key: str) -> tuple[DialRecord, CallOutcome | None] | None:

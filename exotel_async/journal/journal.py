@@ -49,8 +49,8 @@ class Journal(ABC):
     """
 
     def __init__(self, *, namespace: str = "default", clock: Clock | None = None) -> None:
-        self.namespace = _checked(namespace)
-        self.clock = SystemClock() if clock is None else clock
+        self.namespace: str = _checked(namespace)
+        self.clock: Clock = SystemClock() if clock is None else clock
         self._users = 0
         self._doors: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
@@ -146,6 +146,10 @@ class Journal(ABC):
         """Give an event back, its try not counted."""
         return self._write(delivering.release, claim, done=done)
 
+    def stuck(self, claim: Claim, *, error: str, done: Collection[str]) -> Awaitable[bool]:
+        """Note that a handler never ends; it stays claimed, and nothing else waits for it."""
+        return self._write(delivering.stuck, claim, error=error, done=done)
+
     def next_event(self, topics: Collection[str]) -> Awaitable[float | None]:
         """Tell when the next event is due, in seconds since the epoch."""
         return self._read(delivering.next_due, topics)
@@ -231,6 +235,9 @@ class Journal(ABC):
         that is forgotten dials again. That a callback came is remembered as long as its URL is
         good, or it could be delivered anew.
         """
+        for name, age in (("older_than", older_than), ("keys_older_than", keys_older_than)):
+            if not isinstance(age, timedelta):
+                raise ConfigurationError(f"{name} must be a timedelta, but is {age!r}")
         if older_than > keys_older_than or older_than < timedelta():
             raise ConfigurationError("older_than must be at least 0 and at most keys_older_than")
         now = self.clock.now()

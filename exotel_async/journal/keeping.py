@@ -89,7 +89,7 @@ _WAITING = "SELECT count(*) FROM events WHERE ns = ? AND state = 'waiting' AND t
 _COUNTS = {
     "events_waiting": f"{_WAITING} LIKE 'callback.%'",
     "updates_waiting": f"{_WAITING} LIKE 'update.%'",
-    "outcomes_waiting": f"{_WAITING} = 'outcome'",
+    "outcomes_waiting": f"{_WAITING} LIKE 'outcome.%'",
     "events_dead": "SELECT count(*) FROM events WHERE ns = ? AND state = 'dead'",
     "receipts": "SELECT count(*) FROM receipts WHERE ns = ?",
     "events_claimed": "SELECT count(*) FROM lanes WHERE ns = ?",

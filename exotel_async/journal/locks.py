@@ -27,7 +27,8 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-_SHORTEST, _LONGEST = 0.0005, 0.02  # seconds between two looks at a lock that is taken
+_SHORTEST, _LONGEST = 0.0005, 0.002  # seconds between two looks at a lock that is taken
+_COURTESY = 0.004  # seconds in which whoever waits already has looked for certain
 
 
 class FileLock:
@@ -38,18 +39,34 @@ class FileLock:
         self._descriptor: int | None = None
 
     def take(self, *, until: float) -> bool:
-        """Take it, waiting until then (by `time.monotonic`); False where it stays taken."""
+        """Take it, waiting until then (by `time.monotonic`); False where it stays taken.
+
+        Who wants it again at once lets another go first who waits for it, or that one might look
+        for ever at the wrong moments.
+        """
+        place = FileLock(self._path.with_name(f"{self._path.name}-next"))
+        try:
+            if not place.try_take():
+                time.sleep(_COURTESY)  # no more: its holder may be stopped
+            return self._wait_for_it(place, until=until)
+        finally:
+            place.give_back()
+
+    def _wait_for_it(self, place: FileLock, *, until: float) -> bool:
         pause = _SHORTEST
         while not self.try_take():
             left = until - time.monotonic()
             if left <= 0:
                 return False
+            place.try_take()
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST)
         return True
 
     def try_take(self) -> bool:
-        """Take it if it is free."""
+        """Take it if it is free; tell whether it is ours."""
+        if self._descriptor is not None:
+            return True
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         if not _is_locked_now(descriptor):
             return False

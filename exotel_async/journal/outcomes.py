@@ -10,14 +10,14 @@ from exotel_async.models.dials import CallOutcome
 
 from .records import AT_ONCE, OUTCOME, DialRecord
 from .rules import corrects, enriched
-from .texts import lane_of, outcome_from_text, outcome_to_text
+from .texts import lane_of, outcome_from_text, outcome_to_text, outcome_topic
 from .transaction import Transaction, one
 
 _logger = logging.getLogger("exotel_async.journal")
 
 
 def conclude(
-    tx: Transaction, outcome: CallOutcome, *, namespace: str | None = None
+    tx: Transaction, outcome: CallOutcome, *, account: str, namespace: str | None = None
 ) -> CallOutcome | None:
     """Write an outcome down as the rules allow; None where it changes nothing."""
     namespace = tx.namespace if namespace is None else namespace
@@ -29,7 +29,7 @@ def conclude(
     )
     if known is None:
         _write(tx, outcome, corrected=False)
-        _announce(tx, outcome, namespace=namespace)
+        _announce(tx, outcome, account=account, namespace=namespace)
         return outcome
     state, source, confirmed, revision, body, corrected = known
     old = outcome_from_text(
@@ -40,7 +40,7 @@ def conclude(
         new = attrs.evolve(outcome, revision=revision + 1)
         _logger.warning("dial %s was %s and is corrected: %s", ref, old.state, new.state)
         _write(tx, new, corrected=True)
-        _announce(tx, new, namespace=namespace)
+        _announce(tx, new, account=account, namespace=namespace)
         return new
     fuller = enriched(old, outcome)
     if fuller is old:
@@ -77,7 +77,7 @@ def _write(tx: Transaction, outcome: CallOutcome, *, corrected: bool) -> None:
     )  # fmt: skip
 
 
-def _announce(tx: Transaction, outcome: CallOutcome, *, namespace: str) -> None:
+def _announce(tx: Transaction, outcome: CallOutcome, *, account: str, namespace: str) -> None:
     """Have an outcome delivered; one that corrects another that was not yet, takes its place."""
     ref = outcome.dial.ref
     tx.change(
@@ -86,7 +86,7 @@ def _announce(tx: Transaction, outcome: CallOutcome, *, namespace: str) -> None:
         " VALUES (?, ?, ?, ?, 'dial', ?, ?, ?, 0, 'waiting', 0, '', ?, ?)"
         " ON CONFLICT (ns, lane, identity) DO UPDATE SET revision = excluded.revision,"
         " call_sid = excluded.call_sid, state = 'waiting', attempts = 0, done = '',"
-        " run_at = excluded.run_at",
-        namespace, lane_of(OUTCOME, ref), OUTCOME, OUTCOME, ref, outcome.call_sid, outcome.revision,
-        AT_ONCE, tx.now,
+        " run_at = excluded.run_at, made_at = excluded.made_at",
+        namespace, lane_of(OUTCOME, ref), OUTCOME, outcome_topic(account), ref, outcome.call_sid,
+        outcome.revision, AT_ONCE, tx.now,
     )  # fmt: skip

@@ -42,20 +42,35 @@ def leave(tx: Transaction) -> None:
 
 
 class Watch:
-    """Remembers since when each heartbeat stands still, on this process's own clock."""
+    """Remembers since when each heartbeat stands still, on this process's own clock.
+
+    Only time in which somebody watched counts: what froze us, a container that was paused or a
+    machine that slept, froze the others too, and they wake up when we do.
+    """
 
     def __init__(self, *, lease: float) -> None:
         self._lease = lease
         self._seen: dict[str, tuple[int, float]] = {}
+        self._last_look: float | None = None
+        self._watched = 0.0  # seconds
 
     def stale(self, beats: dict[str, int], *, now: float) -> list[tuple[str, int]]:
         """Name those whose heart stood still for a lease."""
+        watched = self._watch(now)
         self._seen = {
-            owner: seen if (seen := self._seen.get(owner, (beat, now)))[0] == beat else (beat, now)
+            owner: seen
+            if (seen := self._seen.get(owner, (beat, watched)))[0] == beat
+            else (beat, watched)
             for owner, beat in beats.items()
         }
         return [
             (owner, beat)
             for owner, (beat, since) in self._seen.items()
-            if now - since >= self._lease
+            if watched - since >= self._lease
         ]
+
+    def _watch(self, now: float) -> float:
+        since = now if self._last_look is None else self._last_look
+        self._last_look = now
+        self._watched += min(now - since, self._lease / 2)
+        return self._watched

@@ -33,7 +33,7 @@ class JournalPacer:
         if requests_per_minute < 1:
             raise ConfigurationError("requests_per_minute must be a whole number of at least 1")
         self._journal = journal
-        self._account = account
+        self._account = _checked(account)
         self._most = requests_per_minute
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
@@ -57,3 +57,9 @@ class JournalPacer:
         if self._turns is None or self._turns[0] is not loop:
             self._turns = loop, asyncio.Lock()
         return self._turns[1]
+
+
+def _checked(account: object) -> str:
+    if not isinstance(account, str) or not account.strip():
+        raise ConfigurationError(f"account must be the account's Sid, but is {account!r}")
+    return account

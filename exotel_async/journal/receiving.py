@@ -19,7 +19,7 @@ from .rules import after_callback
 from .texts import lane_of, pairs_from_text, pairs_to_text
 from .transaction import Row, Transaction, one
 
-_IT = "ns = ? AND ref = ? AND digest = ?"
+_IT = "ns = ? AND kind = ? AND ref = ? AND call_sid = ? AND digest = ?"
 MOST_BODIES = 64  # that are kept of one dial, and of one call under a ref of the user's
 
 _logger = logging.getLogger("exotel_async.journal")
@@ -46,28 +46,35 @@ def insert_receipts(tx: Transaction, receipts: Sequence[Receipt], digests: Seque
     values: list[object] = []
     for receipt, digest in zip(receipts, digests, strict=True):
         values += (
-            tx.namespace, digest, receipt.kind, receipt.ref or "", receipt.event.call_sid, tx.now,
-            receipt.content_type, receipt.query, receipt.body,
+            *_key(tx, receipt, digest), tx.now, receipt.content_type, receipt.query, receipt.body,
         )  # fmt: skip
     return tx.change(
-        "INSERT INTO receipts (ns, digest, kind, ref, call_sid, received_at, content_type, query,"  # noqa: S608 - no value in it
+        "INSERT INTO receipts (ns, kind, ref, call_sid, digest, received_at, content_type, query,"  # noqa: S608 - no value in it
         f" body) VALUES {_rows('(?, ?, ?, ?, ?, ?, ?, ?, ?)', receipts)} ON CONFLICT DO NOTHING",
         *values,
     )
 
 
 def insert_events(tx: Transaction, receipts: Sequence[Receipt], digests: Sequence[bytes]) -> int:
-    """Make an event of each receipt that tells of something new; tell how many."""
+    """Make an event of each receipt that tells of something new; tell how many.
+
+    Fails where there are more receipts of one call than are kept.
+    """
     values: list[object] = []
     for receipt, digest in zip(receipts, digests, strict=True):
         event = receipt.event
         values += (
             tx.namespace, _lane(receipt), identity_of(event, digest=digest), topic_of(event),
-            receipt.kind, receipt.ref, event.call_sid, *_key(tx, receipt, digest), AT_ONCE, tx.now,
+            receipt.kind, receipt.ref, event.call_sid, *_key(tx, receipt, digest), MOST_BODIES,
+            tx.namespace, receipt.ref if receipt.kind == "ref" else None, event.call_sid, AT_ONCE,
+            tx.now,
         )  # fmt: skip
     row = (
-        f"(?, ?, ?, ?, ?, ?, ?, (SELECT id FROM receipts WHERE {_IT}), 1, 0, 'waiting', 0,"  # noqa: S608
-        " '', ?, ?)"
+        f"(?, ?, ?, ?, ?, ?, ?, (SELECT id FROM receipts WHERE {_IT}),"  # noqa: S608
+        # Too many make a NULL, which a revision must not be; asked alone it would cost far more.
+        " (SELECT CASE WHEN count(*) <= ? THEN 1 END FROM receipts"
+        " WHERE ns = ? AND kind = 'ref' AND ref = ? AND call_sid = ?),"
+        " 0, 'waiting', 0, '', ?, ?)"
     )
     return tx.change(
         "INSERT INTO events (ns, lane, identity, topic, kind, ref, call_sid, receipt, revision,"  # noqa: S608 - no value in it
@@ -81,8 +88,8 @@ def _lane(receipt: Receipt) -> str:
     return lane_of(receipt.kind or "", receipt.ref or "", receipt.event.call_sid)
 
 
-def _key(tx: Transaction, receipt: Receipt, digest: bytes) -> tuple[str, str, bytes]:
-    return tx.namespace, receipt.ref or "", digest
+def _key(tx: Transaction, receipt: Receipt, digest: bytes) -> tuple[str | bytes, ...]:
+    return tx.namespace, receipt.kind or "", receipt.ref or "", receipt.event.call_sid, digest
 
 
 def _rows(row: str, of: Sequence[object]) -> str:
@@ -165,7 +172,8 @@ def _is_rejected(tx: Transaction, receipt: Receipt) -> bool:
     """Tell whether Exotel has said already that this call is not the dial's."""
     found = one(
         tx,
-        "SELECT 1 FROM receipts WHERE ns = ? AND ref = ? AND call_sid = ? AND mark = ?",
+        "SELECT 1 FROM receipts"
+        " WHERE ns = ? AND kind = 'dial' AND ref = ? AND call_sid = ? AND mark = ?",
         tx.namespace, receipt.ref, receipt.event.call_sid, REJECTED,
     )  # fmt: skip
     return found is not None
@@ -176,6 +184,7 @@ def _warn(receipt: Receipt, contradicted: DialRecord) -> None:
     _logger.warning(
         "a callback of dial %s names call %s, which contradicts what is known: %s, call %s",
         receipt.ref, sid, contradicted.state, contradicted.call_sid,
+        extra={"dial": receipt.ref, "call_sid": sid, "state": contradicted.state},
     )  # fmt: skip
 
 

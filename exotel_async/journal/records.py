@@ -14,7 +14,7 @@ from exotel_async.models.masks import masked
 from exotel_async.wire.pairs import Pairs
 from exotel_async.wire.tokens import RefKind
 
-OUTCOME = "outcome"  # the topic of dials' outcomes
+OUTCOME = "outcome"  # how a dial ended: the identity of that event
 AT_ONCE = 0.0  # a time that has come whatever the clock says, even one that was set back
 
 

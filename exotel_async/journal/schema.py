@@ -23,6 +23,7 @@ CREATE TABLE keys (
     state TEXT, call_sid TEXT, outcome TEXT,  -- filled in when the dial itself is pruned
     PRIMARY KEY (ns, account, idem_key)
 );
+CREATE INDEX keys_alone ON keys (ns, made_at) WHERE state IS NOT NULL;
 
 CREATE TABLE dials (
     ref TEXT PRIMARY KEY, ns TEXT NOT NULL, account TEXT NOT NULL, idem_key TEXT NOT NULL,
@@ -42,13 +43,13 @@ CREATE TABLE outcomes (
 );
 
 CREATE TABLE receipts (
-    id INTEGER PRIMARY KEY, ns TEXT NOT NULL, kind TEXT, ref TEXT NOT NULL, digest BLOB NOT NULL,
-    call_sid TEXT NOT NULL, received_at REAL NOT NULL, mark TEXT,
+    id INTEGER PRIMARY KEY, ns TEXT NOT NULL, kind TEXT NOT NULL, ref TEXT NOT NULL,
+    call_sid TEXT NOT NULL, digest BLOB NOT NULL, received_at REAL NOT NULL, mark TEXT,
     content_type TEXT, query TEXT, body BLOB,
-    UNIQUE (ns, ref, digest)
+    UNIQUE (ns, kind, ref, call_sid, digest)
 );
-CREATE INDEX receipts_of_call ON receipts (ns, ref, call_sid) WHERE kind = 'ref';
-CREATE INDEX receipts_by_age ON receipts (ns, received_at);
+CREATE INDEX receipts_whole ON receipts (ns, received_at) WHERE body IS NOT NULL;
+CREATE INDEX receipts_erased ON receipts (ns, received_at) WHERE body IS NULL;
 
 -- One row for each thing that happened; it waits until a handler has seen it.
 CREATE TABLE events (
@@ -68,8 +69,11 @@ CREATE INDEX events_by_age ON events (ns, made_at);
 -- A call that somebody works on. The fence is never used twice.
 CREATE TABLE lanes (
     fence INTEGER PRIMARY KEY AUTOINCREMENT, ns TEXT NOT NULL, lane TEXT NOT NULL,
-    owner TEXT NOT NULL, UNIQUE (ns, lane)
+    owner TEXT NOT NULL,
+    suspect INTEGER NOT NULL,  -- 1: nobody ever came back from it, and it is tried once more
+    UNIQUE (ns, lane)
 );
+CREATE INDEX lanes_of_suspects ON lanes (ns) WHERE suspect = 1;
 CREATE INDEX lanes_of_owner ON lanes (owner);
 
 CREATE TABLE pacing (

@@ -63,13 +63,13 @@ class SQLiteJournal(Journal):
         }
         for name, value in limits.items():
             _check_positive(name, value)
-        if str(path) in ("", ":memory:"):
-            raise ConfigurationError("path must be that of a file; for memory take MemoryJournal")
-        self.path = Path(path)
+        if not isinstance(most_waiting, int):
+            raise ConfigurationError(f"most_waiting must be a whole number, but is {most_waiting}")
+        self.path: Path = _checked_path(path)
         self._file = self.path.absolute()
         self._lease = lease
         self._commit_timeout = commit_timeout
-        self._most_waiting = int(most_waiting)
+        self._most_waiting = most_waiting
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
         self._reading: ThreadPoolExecutor | None = None
@@ -170,6 +170,14 @@ class SQLiteJournal(Journal):
         if self._writer.pid != os.getpid():
             raise JournalError("the journal was opened before this process was forked off")
         return self._writer
+
+
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise ConfigurationError(f"path must be a text or a Path, but is {path!r}")
+    if str(path) in ("", ":memory:"):
+        raise ConfigurationError("path must be that of a file; for memory take MemoryJournal")
+    return Path(path)
 
 
 def _check_positive(name: str, value: object) -> None:

@@ -19,6 +19,20 @@ def lane_of(*names: str) -> str:
     return json.dumps(names)
 
 
+def outcome_topic(account: str) -> str:
+    """Name what handlers of outcomes register for: each dialer knows one account."""
+    return f"outcome.{account}"
+
+
+def shown_topic(topic: str) -> str:
+    """Leave the account out of a topic that is shown.
+
+    >>> shown_topic(outcome_topic("acme1")), shown_topic("callback.terminal")
+    ('outcome', 'callback.terminal')
+    """
+    return "outcome" if topic.startswith(outcome_topic("")) else topic
+
+
 def pairs_to_text(pairs: Pairs) -> str:
     """Write a callback's normal form."""
     return json.dumps(pairs, ensure_ascii=False)

@@ -7,7 +7,6 @@ trip to a server; a callback of its own would need five.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from .receiving import MOST_BODIES, digest_for, insert_events, insert_receipts, record, tell_dial
@@ -22,7 +21,7 @@ class NotTogetherError(Exception):
 
 
 def record_together(tx: Transaction, receipts: Sequence[Receipt]) -> list[Recorded]:
-    """Write down callbacks that are new, each of them; else raises, to be undone."""
+    """Write down callbacks that are new, each of them; else raise something, to be undone."""
     for start in range(0, len(receipts), _MOST):
         _record_some(tx, receipts[start : start + _MOST])
     return [Recorded.NEW] * len(receipts)
@@ -38,21 +37,13 @@ def _record_some(tx: Transaction, receipts: Sequence[Receipt]) -> None:
 
 
 def _overfull(tx: Transaction, receipts: Sequence[Receipt]) -> bool:
-    named = {(one.kind, one.ref, one.event.call_sid) for one in receipts if one.ref is not None}
-    dials = sorted({ref for kind, ref, _ in named if kind == "dial"})
-    calls = sorted({(ref, sid) for kind, ref, sid in named if kind == "ref"})
-    many_told = dials and tx.rows(
-        "SELECT 1 FROM receipts WHERE ns = ? AND kind = 'dial' AND ref IN"  # noqa: S608 - no value in it
-        f" ({', '.join('?' * len(dials))}) GROUP BY ref HAVING count(*) > ?",
-        tx.namespace, *dials, MOST_BODIES,
-    )  # fmt: skip
-    return bool(many_told) or bool(
-        calls
-        and tx.rows(
-            "SELECT 1 FROM receipts WHERE ns = ? AND kind = 'ref' AND (ref, call_sid) IN"  # noqa: S608 - no value in it
-            f" (VALUES {', '.join(['(?, ?)'] * len(calls))})"
-            " GROUP BY ref, call_sid HAVING count(*) > ?",
-            tx.namespace, *chain.from_iterable(calls), MOST_BODIES,
+    """Tell whether there are too many of one dial; `insert_events` sees to all others."""
+    dials = sorted({one.ref for one in receipts if one.kind == "dial" and one.ref is not None})
+    return bool(dials) and bool(
+        tx.rows(
+            "SELECT 1 FROM receipts WHERE ns = ? AND kind = 'dial' AND ref IN"  # noqa: S608 - no value in it
+            f" ({', '.join('?' * len(dials))}) GROUP BY ref HAVING count(*) > ?",
+            tx.namespace, *dials, MOST_BODIES,
         )
     )  # fmt: skip
 
@@ -66,3 +57,6 @@ def _require(ordinary: bool) -> None:
 TOGETHER: Mapping[Callable[..., Any], Callable[[Transaction, Sequence[Any]], list[Any]]] = {
     record: record_together,
 }
+
+# What leaves nothing behind in the name of whoever did it.
+NAMELESS = frozenset(TOGETHER)

@@ -28,13 +28,16 @@ from exotel_async.models.clock import Clock
 from . import owners
 from .database import SQLiteTransaction, begin, connect, failure, migrate, told_as_ours
 from .locks import FileLock, is_free
-from .together import TOGETHER
+from .together import NAMELESS, TOGETHER
 from .transaction import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_TOGETHER = 1_000  # orders in one commit
+# A slow disk must never be without work. With a quick one it's the threads' hand-overs that cost.
+_SLOW = 0.003  # seconds of a COMMIT
+_ENOUGH = 8  # orders that a slow disk gets before all tasks had their turn
 _LARGEST_WAL = 16 * 2**20  # bytes; then its pages go into the database itself
 _BEATS = 6  # heartbeats in a lease
 _LOOK_AROUND = 0.05  # seconds between two looks at what other processes committed
@@ -84,8 +87,8 @@ class Writer:
         tell: Callable[[], None],
         listened_to: Callable[[], bool],
     ) -> None:
-        self.pid = os.getpid()
-        self.owner = uuid4().hex
+        self.pid: int = os.getpid()
+        self.owner: str = uuid4().hex
         self._path = path
         self._namespace = namespace
         self._clock = clock
@@ -95,6 +98,7 @@ class Writer:
         self._tell = tell
         self._listened_to = listened_to
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._last_took = 0.0
         self._given: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
         self._ending = False
         self._gate = threading.Lock()  # several loops may order, and one of them end
@@ -147,6 +151,8 @@ class Writer:
                 if len(given) == 1:
                     self._given[loop] = given
                     loop.call_soon(self._hand_over, loop)
+                elif len(given) == _ENOUGH and self._last_took > _SLOW:
+                    self._put(loop)
         return future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -234,8 +240,8 @@ class Writer:
         try:
             self.require_file()
             try:
-                self._carry_out_all(orders, self._begin(until=until))
-                self._connection.execute("COMMIT")
+                self._carry_out_all(orders, self._begin(orders, until=until))
+                self._make_last()
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -244,14 +250,20 @@ class Writer:
         finally:
             self._lock.give_back()
 
-    def _begin(self, *, until: float) -> Transaction:
+    def _make_last(self) -> None:
+        begun = time.monotonic()
+        self._connection.execute("COMMIT")
+        self._last_took = time.monotonic() - begun
+
+    def _begin(self, orders: list[_Order], *, until: float) -> Transaction:
         """Begin a transaction, under a name by which others know that we live.
 
         Nothing may be held in the name of somebody whose work others have taken over already:
-        nobody would ever take that over.
+        nobody would ever take that over. What holds nothing needs no name.
         """
         begin(self._connection, until=until)
-        if not owners.is_known(self._transaction()):
+        nameless = all(order.operation in NAMELESS for order in orders)
+        if not nameless and not owners.is_known(self._transaction()):
             self._take_new_name()
         return self._transaction()
 
@@ -271,7 +283,7 @@ class Writer:
         except Exception:  # noqa: BLE001 - whose fault it is shows when they are alone
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            tx = self._begin(until=0.0)
+            tx = self._begin(orders, until=0.0)
             for order in orders:
                 self._carry_out_one(order, tx)
 

@@ -63,13 +63,17 @@ class CallbackTokens:
         audience: str = "production",
         lifetime: timedelta = LONGEST_LIFE,
     ) -> None:
-        if isinstance(secrets, str | bytes):
+        if isinstance(secrets, str | bytes) or not isinstance(secrets, Iterable):
             raise ConfigurationError("secrets must be a list of secrets, not a single one")
         self._secrets = tuple(_checked_secret(secret) for secret in secrets)
         if not self._secrets:
             raise ConfigurationError("secrets must hold at least one secret")
+        if not isinstance(lifetime, timedelta):
+            raise ConfigurationError(f"lifetime must be a timedelta, but is {lifetime!r}")
         if not timedelta(seconds=1) <= lifetime <= LONGEST_LIFE:
             raise ConfigurationError(f"lifetime must be at most {LONGEST_LIFE.days} days, above 0")
+        if not isinstance(audience, str):
+            raise ConfigurationError(f"audience must be a text, but is {audience!r}")
         self._audience = audience.encode()
         self._lifetime = lifetime
 
@@ -86,6 +90,11 @@ class CallbackTokens:
                 "secrets.token_urlsafe(32) makes a good secret"
             )
         return cls(secrets, audience=audience)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long a URL is good."""
+        return self._lifetime
 
     def mint(self, ref: str = "", *, now: datetime | None = None, kind: RefKind = "ref") -> str:
         """Make a path segment that vouches for `ref`, any short text of yours, from `now` on.

@@ -466,6 +466,16 @@ class TestUsage:
         for status in ExitStatus:
             assert f"{status.value}  {status.meaning}\n" in ran.out
 
+    @pytest.mark.parametrize("group", ["calls", "deadletters"])
+    async def test_half_a_command(self, cli, group):
+        """A group alone says in two lines what is missing, and where help is."""
+        ran = await cli(group)
+
+        missing, hint = ran.err.splitlines()
+        assert (ran.status, ran.out) == (2, "")
+        assert missing.startswith("exotel-async: Missing command")
+        assert hint.endswith(f"{group} --help")
+
     async def test_help_of_a_zone(self, cli):
         """What --created means is said, and so is the zone."""
         ran = await cli("calls", "list", "--help")

@@ -15,6 +15,7 @@ from dialling import KEY, NUMBERS, FailingJournal, World, another, on_disk, worl
 from receivers import SECRET
 
 from exotel_async import (
+    Call,
     CallbackTokens,
     CallOutcome,
     ClientClosedError,
@@ -31,6 +32,7 @@ from exotel_async import (
     OutcomeUnknownError,
     RateLimitedError,
     SlidingWindowPacer,
+    SystemClock,
 )
 from exotel_async.dialer import Dialer
 from exotel_async.dialer.sending import BookKeeper
@@ -366,6 +368,49 @@ class TestCancellation:
         assert after.state == DialState.PLACED
 
 
+class TestSeveralAccounts:
+    async def test_outcomes_stay_apart(self):
+        """A handler hears of its own account's dials, and of no other's in the same namespace."""
+        told: dict[str, list[str]] = {"first": [], "second": []}
+        async with world() as made:
+            settings = made.sim.settings | {"account_sid": "another"}
+            async with ExotelClient(**settings) as exotel:
+                others = Dialer(
+                    exotel, journal=made.journal, tokens=CallbackTokens([SECRET]),
+                    public_url=made.public_url,
+                )  # fmt: skip
+                others.on_outcome(noting(told["second"]))
+                made.dialer.on_outcome(noting(told["first"]))
+                async with others:
+                    dials = [await made.connect(f"k{i}", to=DND) for i in range(5)]
+                    await made.pass_time(minutes=1)
+
+        assert told == {"first": [dial.ref for dial in dials], "second": []}
+
+
+def noting(told: list[str]):
+    """Make a handler that notes whose outcomes it was told."""
+
+    async def note(outcome: CallOutcome) -> None:
+        told.append(outcome.dial.ref)
+
+    return note
+
+
+class TestOddSid:
+    async def test_unspellable(self, made, monkeypatch):
+        """A sid that nothing can store leaves the dial unknown, and is not lost on others."""
+        monkeypatch.setattr(
+            "exotel_async.client.door.read_answer", lambda *_args, **_more: Call(sid="\ud800")
+        )
+        dial = await made.connect()
+
+        assert dial.state == DialState.UNKNOWN
+        found = await made.dialer.find(KEY)
+        assert found is not None
+        assert found.state == DialState.UNKNOWN
+
+
 class TestFailingJournal:
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("operation", ["intend", "sending"])
@@ -470,7 +515,7 @@ class TestFailingJournal:
         """A dialer that is opened before its journal says so."""
         async with Simulator(requests_per_minute=None) as sim, ExotelClient(**sim.settings) as ours:
             with pytest.raises(JournalError, match="not open"):
-                await make(exotel=ours).__aenter__()
+                await make(exotel=ours, journal=MemoryJournal(clock=sim.clock)).__aenter__()
 
 
 class LateJournal(MemoryJournal):
@@ -817,6 +862,26 @@ class TestSettings:
         """A setting that can't work is refused by its name."""
         with pytest.raises(ConfigurationError, match=next(iter(changes))):
             make(**changes)
+
+    def test_tokens_that_expire_too_soon(self):
+        """A URL that is dead before the call can be over would lose its callback."""
+        with pytest.raises(ConfigurationError, match="lifetime"):
+            make(tokens=CallbackTokens([SECRET], lifetime=timedelta(hours=23)))
+
+        assert make(tokens=CallbackTokens([SECRET], lifetime=timedelta(days=1)))
+
+    def test_two_clocks(self):
+        """What is written down by one clock can't be read by another: polls would never come."""
+        clock = Simulator().clock
+        exotel = ExotelClient(**CLOSED, clock=clock)
+
+        with pytest.raises(ConfigurationError, match="VirtualClock, its journal by a SystemClock"):
+            make(exotel=exotel)
+        with pytest.raises(ConfigurationError, match="SystemClock, its journal by a VirtualClock"):
+            make(journal=MemoryJournal(clock=clock))
+
+        assert make(exotel=exotel, journal=MemoryJournal(clock=clock))
+        assert make(exotel=exotel, clock=SystemClock())
 
     @pytest.mark.parametrize(
         ("settings", "asked", "budget"),

@@ -322,6 +322,23 @@ class TestForgery:
 
             assert (outcome.state, outcome.call_sid) == (OutcomeState.ENDED, sid)
 
+    @pytest.mark.parametrize("sid", ["a,b", "a;b"])
+    async def test_sid_that_cannot_be_asked_for(self, sid):
+        """A sid that spoils the question about several calls is asked for singly, as are they."""
+        async with world() as made:
+            made.sim.fault("callback-lost", times=None)
+            dials = [await made.connect(f"k{i}", **LIMIT) for i in range(3)]
+            lost = await unknown(made)
+            await post(
+                made, url_of(made, 3), CallSid=sid, EventType="answered", Status="in-progress"
+            )
+            await made.pass_time(minutes=4)
+            known = [(await made.journal.look(dial.ref))[1] for dial in dials]
+            outcome = await made.outcome(lost)
+
+            assert [found and found.state for found in known] == [OutcomeState.ENDED] * 3
+            assert (outcome.state, outcome.call_sid) == (OutcomeState.UNRESOLVED, None)
+
     async def test_known_sid_stays(self):
         """Whoever learned the URL can't make a placed dial another call's."""
         async with world() as made:

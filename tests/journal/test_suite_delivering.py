@@ -163,6 +163,38 @@ class TestTries:
         sids = [dict(one.pairs)["CallSid"] for one in (suspect, fresh, other)]
         assert sids == ["c0", "c2", "c1"]
 
+    async def test_retries_hold_up_no_suspect(self, store, journal, clock):
+        """What failed in a known way and is tried again keeps no suspect from its next try."""
+        await journal.record(receipt("c0"))
+        await claims(journal)
+        await store.bury(journal)
+        await journal.record(answered("c1"))
+        await fail(journal, await claim(journal, "callback.answered"))
+        clock.elapsed += 5.0
+
+        assert (await claim(journal, "callback.answered")).attempts == 2
+        assert (await claim(journal)).attempts == 2
+
+    async def test_stuck_holds_up_no_suspect(self, store, journal):
+        """A suspect whose handler never ends stays claimed; others have their turn, it no more."""
+        for i in range(2):
+            await journal.record(receipt(f"c{i}"))
+        await claims(journal)
+        await store.bury(journal)
+        first = await claim(journal)
+
+        assert await journal.stuck(first, error="a: does not end", done={"b"})
+        second = await claim(journal)
+
+        assert second.event_id != first.event_id
+        assert await claims(journal) == ()
+        await store.bury(journal)
+        again = await claims(journal)
+        assert [(one.event_id, one.done) for one in again] == [
+            (first.event_id, {"b"}), (second.event_id, frozenset()),
+        ]  # fmt: skip
+        assert not await journal.stuck(first, error="a: does not end", done=())
+
     async def test_fewer_tries_than_before(self, journal, clock):
         """The error of the last try is kept where the number of tries was lowered since."""
         await journal.record(receipt())

@@ -236,6 +236,12 @@ class TestSettings:
                 keys_older_than=timedelta(days=keys_older_than),
             )
 
+    @pytest.mark.parametrize("name", ["older_than", "keys_older_than"])
+    async def test_no_ages(self, journal, name):
+        """Thirty what?"""
+        with pytest.raises(ConfigurationError, match=f"^{name} must be a timedelta"):
+            await journal.prune(**{name: 30})
+
     @pytest.mark.parametrize("namespace", ["", " ", None, 7])
     def test_namespace(self, namespace):
         """A namespace is a text that is not blank."""
@@ -248,6 +254,17 @@ class TestSettings:
         """Limits are numbers above 0."""
         with pytest.raises(ConfigurationError, match=name):
             SQLiteJournal("calls.db", **{name: value})
+
+    def test_most_waiting(self):
+        """Half a write can't wait."""
+        with pytest.raises(ConfigurationError, match="most_waiting"):
+            SQLiteJournal("calls.db", most_waiting=0.5)
+
+    @pytest.mark.parametrize("path", [None, 7, b"calls.db", "a\0b"])
+    def test_no_path(self, path):
+        """What can't be a path is refused by its name."""
+        with pytest.raises(ConfigurationError, match="path must be"):
+            SQLiteJournal(path)
 
     @pytest.mark.parametrize("path", ["", ":memory:"])
     def test_path(self, path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 import pytest
 from books import (
@@ -179,8 +181,40 @@ class TestCorrection:
 
         assert (await claim(journal)).revision == 2
 
+    async def test_is_not_pruned(self, journal, unknown, clock):
+        """It is as young as the evidence: what was told long ago is old, not this."""
+        await journal.conclude(outcome(unknown, "unresolved"))
+        await journal.finish(await claim(journal))
+        clock.elapsed += 10 * 3600
+        await journal.conclude(outcome(unknown))
+        await journal.prune(older_than=timedelta(hours=5))
+
+        assert (await claim(journal)).revision == 2
+        assert (await outcome_of(journal)).state == "ended"
+
+    async def test_dead_letter_names_no_account(self, journal, unknown):
+        """Lists of dead letters are shown around: an outcome's topic is that word alone."""
+        await journal.conclude(outcome(unknown, "unresolved"))
+        await journal.fail(await claim(journal), error="no", wait=None, done=())
+        (letter,) = await journal.dead_letters()
+
+        assert letter.topic == "outcome"
+
 
 class TestNews:
+    async def test_answer_arrives_while_the_end_of_another_call_is_concluded(self, journal, clock):
+        """Exotel's own answer names another call: how that one ended, is to be found out anew."""
+        await intend(journal)
+        await journal.sending("d1", patience=5.0)
+        await journal.record(receipt("forged", dial="d1"))
+        (due,) = await journal.due(ACCOUNT, most=9)
+        await journal.answered("d1", Answered(state=DialState.PLACED, call_sid="c1"))
+
+        assert await journal.conclude(outcome(due.record)) is None
+        assert await outcome_of(journal) is None
+        (again,) = await journal.due(ACCOUNT, most=9)
+        assert again.record.call_sid == "c1"
+
     async def test_end_arrives_while_absence_is_concluded(self, journal, unknown, clock):
         """Absence is not concluded over a callback that came meanwhile."""
         clock.elapsed += 1e5

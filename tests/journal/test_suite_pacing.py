@@ -118,6 +118,12 @@ class TestPacer:
         with pytest.raises(ConfigurationError, match="requests_per_minute"):
             MemoryJournal().pacer(ACCOUNT, requests_per_minute=most)
 
+    @pytest.mark.parametrize("account", [None, "", " "])
+    def test_account(self, account):
+        """Nobody's requests can't be counted."""
+        with pytest.raises(ConfigurationError, match="account"):
+            MemoryJournal().pacer(account)
+
 
 class TestWaitFor:
     @examples(200)

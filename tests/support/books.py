@@ -20,7 +20,7 @@ T = TypeVar("T")
 ACCOUNT = "acme"
 TOPICS = ("callback.answered", "callback.terminal", "callback.other")
 UPDATES = ("update.answered", "update.terminal", "update.other")
-OUTCOMES = ("outcome",)
+OUTCOMES = (f"outcome.{ACCOUNT}",)
 EVERYTHING = (*TOPICS, *UPDATES, *OUTCOMES)
 TRIES = 3
 

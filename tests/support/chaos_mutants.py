@@ -244,7 +244,7 @@ def _a_forgery_never_taken_back() -> None:
 
 @_mutant("an outcome not announced")
 def _an_outcome_not_announced() -> None:
-    outcomes._announce = lambda tx, outcome, *, namespace: None
+    outcomes._announce = lambda tx, outcome, *, account, namespace: None
 
 
 @_mutant("a late dial sent all the same")

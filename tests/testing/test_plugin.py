@@ -24,6 +24,8 @@ from exotel_async import (
     decode_callback,
     testing,
 )
+from exotel_async.dialer import Dialer
+from exotel_async.journal import MemoryJournal
 from exotel_async.simulator import payloads
 from exotel_async.simulator.threaded import ThreadedSimulator
 from exotel_async.testing import MountCallbacks
@@ -767,6 +769,37 @@ class TestExotelCallbacks:
             await exotel_simulator.advance(minutes=1)
 
         assert [told.status for told in exotel_simulator.callbacks] == [404 if virtual else 200]
+
+
+class TestDialer:
+    """A service with a dialer is tested with a journal in memory that lives by the same clock."""
+
+    @pytest.mark.parametrize(("lost", "source"), [(False, "callback"), (True, "poll")])
+    async def test_outcome(
+        self,
+        lost: bool,
+        source: str,
+        exotel_client: ExotelClient,
+        exotel_simulator: ThreadedSimulator,
+        exotel_callbacks: MountCallbacks,
+    ) -> None:
+        """It is told by callbacks, and where those are lost by polls: minutes pass in no time."""
+        tokens = CallbackTokens(["a secret of sixteen bytes"])
+        journal = MemoryJournal(clock=exotel_simulator.clock)
+        callbacks = StatusCallbacks(tokens=tokens, journal=journal)
+        if lost:
+            exotel_simulator.fault("callback-lost", times=None)
+        async with (
+            journal,
+            exotel_client as exotel,
+            exotel_callbacks(callbacks) as url,
+            Dialer(exotel, journal=journal, tokens=tokens, public_url=url) as dialer,
+        ):
+            dial = await dialer.connect(**NUMBERS, idempotency_key="order-42")
+            await exotel_simulator.advance(minutes=15)
+            outcome = await dialer.outcome(dial, timeout=1)
+
+        assert (outcome.state, outcome.status, outcome.source) == ("ended", "completed", source)
 
 
 class TestPayloads:

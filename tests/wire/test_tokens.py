@@ -271,6 +271,14 @@ class TestExpiry:
         with pytest.raises(ConfigurationError, match="lifetime"):
             CallbackTokens([NEW], lifetime=timedelta(days=days))
 
+    @pytest.mark.parametrize(
+        ("name", "value"), [("lifetime", 30), ("audience", None), ("secrets", None)]
+    )
+    def test_wrong_kind(self, name, value):
+        """What can't be one is refused by its name."""
+        with pytest.raises(ConfigurationError, match=f"^{name} must be"):
+            CallbackTokens(**{"secrets": [NEW], name: value})
+
 
 class TestKinds:
     @pytest.mark.parametrize("kind", ["ref", "dial"])
