@@ -13,11 +13,11 @@ from exotel_async.client.door import Door
 from exotel_async.errors import (
     ApiError,
     ClientClosedError,
-    ExotelError,
     JournalError,
     KeyReusedError,
     NotSentError,
     OutcomeUnknownError,
+    mask_secrets,
 )
 from exotel_async.journal import Journal
 from exotel_async.journal.records import Answered, DialRecord, Intended
@@ -140,7 +140,7 @@ class Sending:
         """Record the answer; who waits is told at the latest when the first attempt failed."""
         try:
             told = await self._journal.answered(self._ref, answer)
-        except JournalError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a phone may be ringing
             self.late = True
             _log_late(self._ref, answer, error)
             _tell(self.dial, failure or shown(record, answer))
@@ -166,7 +166,7 @@ class Sending:
     async def _is_written(self, answer: Answered) -> bool:
         try:
             await self._journal.answered(self._ref, answer)
-        except JournalError as error:
+        except Exception as error:  # noqa: BLE001 - as above
             _log_late(self._ref, answer, error)
             return False
         return True
@@ -248,8 +248,9 @@ def _extra(ref: str, answer: Answered) -> dict[str, object]:
     return {"dial": ref, "call_sid": answer.call_sid, "state": str(answer.state)}
 
 
-def _log_late(ref: str, answer: Answered, error: ExotelError) -> None:
+def _log_late(ref: str, answer: Answered, error: Exception) -> None:
     _logger.warning(
         "dial %s is %s, which could not be written down yet: %s",
-        ref, answer.state, error, extra=_extra(ref, answer),
+        ref, answer.state, mask_secrets(str(error)) or type(error).__name__,
+        extra=_extra(ref, answer),
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -461,6 +462,23 @@ class TestFailingJournal:
         assert "could not be written down yet" in caplog.text
         assert failing.dialer.stats()["late_records_total"] == 1
         assert len(failing.posts) == 1
+
+    async def test_unforeseen(self, failing, monkeypatch):
+        """Whatever stands in the way of a record, it is tried again."""
+        journal = failing_journal(failing)
+        answered, failures = journal.answered, [ValueError("odd"), sqlite3.Error("odder")]
+
+        async def fail_first(*args):
+            if failures:
+                raise failures.pop()
+            return await answered(*args)
+
+        monkeypatch.setattr(journal, "answered", fail_first)
+        dial = await failing.connect()
+        await failing.pass_time(seconds=20, step=1)
+
+        assert dial.state == DialState.PLACED
+        assert await failing.dialer.find(KEY) == dial
 
     async def test_never_written(self, failing, caplog, monkeypatch):
         """A record that never works out is an error that names the call."""

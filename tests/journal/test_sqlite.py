@@ -22,6 +22,7 @@ from books import ACCOUNT, TOPICS, claim, claims, intend, receipt, state_of
 
 from exotel_async import JournalError
 from exotel_async.journal import SQLiteJournal, database, delivering, keeping, schema
+from exotel_async.journal.locks import FileLock
 from exotel_async.journal.records import Answered, Recorded
 from exotel_async.models.dials import DialState
 
@@ -1039,25 +1040,38 @@ class TestPlans:
         assert any(f"INDEX {index} (ns=? AND" in plan for plan in plans)
 
 
-HAMMERS = """
-async def main():
-    async with SQLiteJournal(sys.argv[1]) as journal:
-        async def one():
-            while True:
-                await journal.hold("a", seconds=0)
-        print("go", flush=True)
-        await asyncio.gather(*(one() for _ in range(32)))
-
-asyncio.run(main())
-"""
-
-
 class TestTurns:
-    async def test_hammered(self, path):
-        """One process that writes without a pause leaves others their turns."""
-        with Child(HAMMERS, path) as child:
-            await child.says()
-            async with SQLiteJournal(path, commit_timeout=1.0) as journal:
-                for _ in range(30):
-                    await journal.hold("b", seconds=0)
-                    await asyncio.sleep(0.02)
+    def test_one_that_never_rests(self, path):
+        """Who wants the lock again at once leaves those who wait for it their turns."""
+        over, got = threading.Event(), []
+
+        def hammer():
+            lock = FileLock(path)
+            while not over.is_set() and lock.take(until=time.monotonic() + PATIENCE):
+                got.append(True)
+                time.sleep(0.02)  # longer than anybody looks away
+                lock.give_back()
+
+        busy = threading.Thread(target=hammer)
+        busy.start()
+        other, waited = FileLock(path), []
+        try:
+            for _ in range(20):
+                time.sleep(0.005)  # in which the busy one has it again
+                before = len(got)
+                assert other.take(until=time.monotonic() + PATIENCE)
+                waited.append(len(got) - before)
+                other.give_back()
+        finally:
+            over.set()
+            busy.join()
+
+        assert sum(waited) <= 2 * len(waited)
+
+    def test_one_that_stands_still(self, path):
+        """Who was stopped while waiting for the lock keeps nobody else from it."""
+        stopped = FileLock(path.with_name(f"{path.name}-next"))
+        assert stopped.try_take()
+
+        assert FileLock(path).take(until=time.monotonic())
+        stopped.give_back()
