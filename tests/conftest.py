@@ -1,5 +1,25 @@
-"""Fixtures that all rooms share: our own plugin, and pytest's to test that with."""
+"""Fixtures that all rooms share: our own plugin, pytest's to test that with, and PostgreSQL."""
 
 from __future__ import annotations
 
+import pytest
+
 pytest_plugins = ("pytester", "exotel_async.testing")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """One PostgreSQL for this process's tests; there is none until a test asks."""
+    from postgres_server import Server  # few tests need it, and it takes a fifth of a second
+
+    with Server.start_new() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_dsn(postgres):
+    """The way to an empty database."""
+    from postgres_server import fresh_database
+
+    with fresh_database(postgres) as dsn:
+        yield dsn

@@ -39,8 +39,8 @@ _RECORDING = 9.0  # seconds that an answer has to be written down, when all is c
 _COUNTERS = (
     "dials_total", "placed_total", "refused_total", "not_sent_total", "unknown_total",
     "known_keys_total", "late_records_total", "polls_total", "poll_errors_total",
-    "rejected_sids_total", "outcomes_ended_total", "outcomes_unresolved_total",
-    "reconciler_errors_total",
+    "rejected_sids_total", "searches_total", "matched_total", "not_placed_total",
+    "outcomes_ended_total", "outcomes_unresolved_total", "reconciler_errors_total",
 )  # fmt: skip
 
 _logger = logging.getLogger("exotel_async.dialer")
@@ -60,8 +60,12 @@ class Dialer:
     - `clock`: where time comes from; the client's unless given. It must be the journal's, too.
 
     How a call ended is told by its callbacks, or else by its record, which is read 3, 6, 12, 25
-    and 50 minutes after it was placed and then every hour. A call without `time_limit` may go on
-    for so long that one of which nothing was heard counts as `unresolved` after 4.6 hours.
+    and 50 minutes after it was placed and then every hour. Where connect's answer was lost and no
+    callback came, Exotel's list of calls is searched at the same moments: a record and a dial
+    that fit only each other are a match. A dial is `not_placed` where the whole list of its time
+    is read after the last moment at which a call may end, holds a call known to be ours, and
+    holds none that could be the dial's; all else is `unresolved`. A call without `time_limit` may
+    go on for so long that this takes 4.6 hours.
 
     Use it with `async with`, or append its `lifespan` to an aiohttp application's `cleanup_ctx`,
     and its `drain` to `on_shutdown`.
@@ -121,7 +125,9 @@ class Dialer:
         crash; with other arguments KeyReusedError is raised. A dial that is refused, was not
         sent, or of which nobody knows whether phones ring, is an answer too: see `Dial.state`.
         `retry_if`: states ("refused", "not_sent") and outcomes ("not_placed") of an earlier try
-        after which the key may dial anew. `options` are those of `DialOptions`.
+        after which the key may dial anew. `options` are those of `DialOptions`. Without a
+        `custom_field` the dial's `ref` goes there, which callbacks then show: a record that shows
+        it too is certainly this dial's.
 
         Raises InvalidRequestError and ClientClosedError, and JournalError where nothing was sent
         because nothing could be written down. Whoever is cancelled stops waiting, no more.
@@ -352,7 +358,7 @@ def _check(*, exotel: object, journal: object, tokens: object, confirm: object) 
 
 def _check_clocks(ours: Clock, journal: Clock) -> None:
     """See that what one writes down with its time the other reads by the same time."""
-    if ours is not journal and type(ours) is not type(journal):
+    if ours is not journal and not isinstance(journal, type(ours)):
         raise ConfigurationError(
             f"the dialer lives by a {type(ours).__name__}, its journal by a "
             f"{type(journal).__name__}: give both one clock, in tests "

@@ -53,7 +53,7 @@ class Desk:
         _refuse_ours(arguments)
         ref = new_ref()
         request = connecting.connect(
-            **arguments,
+            **_tagged(arguments, ref),
             status_callback=self._url(ref, now),
             status_callback_events=("terminal", "answered"),
             status_callback_content_type="application/json",
@@ -73,7 +73,9 @@ class Desk:
             flow_base_url=self.settings.flow_base_url,
         )
         sent = {name: value for name, value in arguments.items() if name not in ("flow_id", "url")}
-        request = connecting.connect_to_flow(**sent, url=flow, status_callback=self._url(ref, now))
+        request = connecting.connect_to_flow(
+            **_tagged(sent, ref), url=flow, status_callback=self._url(ref, now)
+        )
         told = {
             **arguments,
             "flow_id": None if arguments["flow_id"] is None else str(arguments["flow_id"]),
@@ -112,6 +114,13 @@ class Desk:
 def new_ref() -> str:
     """Make up a ref that nobody can guess."""
     return secrets.token_urlsafe(_REF_BYTES)
+
+
+def _tagged(arguments: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
+    """Put the ref where a record may show it, unless the user has something to say there."""
+    if arguments.get("custom_field") is not None:
+        return arguments
+    return {**arguments, "custom_field": ref}
 
 
 def canonical(arguments: Mapping[str, object]) -> str:

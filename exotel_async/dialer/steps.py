@@ -1,8 +1,8 @@
 """What is to be done about a dial whose end is not known: plain functions of what is.
 
-Sources, best first: a callback through the dial's own URL; the record of a known sid. How often
-Exotel is asked: 3, 6, 12, 25 and 50 minutes after placing, every hour up to the horizon, then
-every six hours for a day.
+Sources, best first: a callback through the dial's own URL; the record of a known sid; for an
+unknown dial Exotel's whole list of its time. How often Exotel is asked: 3, 6, 12, 25 and 50
+minutes after placing, every hour up to the horizon, then every six hours for a day.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 
 from exotel_async.journal.records import SENDING, DialRecord, DueDial
+from exotel_async.journal.rules import first_search
 from exotel_async.models.calls import Call
 from exotel_async.models.dials import CallOutcome, DialState, OutcomeSource, OutcomeState
 from exotel_async.models.events import StatusCallback
@@ -35,6 +36,11 @@ class Ask:
 
     sid: str
     singly: bool
+
+
+@attrs.frozen
+class Seek:
+    """Search Exotel's list for the call of a dial whose sid nobody knows."""
 
 
 @attrs.frozen
@@ -70,11 +76,19 @@ class Failed:
     wait: float = 0.0
 
 
+@attrs.frozen
+class Searched:
+    """The list was read from that moment on, but not this dial's call found; or proven missing."""
+
+    began: float
+    denied: bool = False
+
+
 Found = Call | Missing | Failed
 Verdict = Conclude | PutOff | Reject
 
 
-def next_step(due: DueDial, *, now: float, confirm: Confirm) -> Ask | Verdict:
+def next_step(due: DueDial, *, now: float, confirm: Confirm) -> Ask | Seek | Verdict:
     """Tell what to do about a dial, before anybody is asked."""
     record = due.record
     if _is_over(due):
@@ -84,9 +98,9 @@ def next_step(due: DueDial, *, now: float, confirm: Confirm) -> Ask | Verdict:
     if record.state in (DialState.REFUSED, DialState.NOT_SENT):
         return PutOff(None)
     if record.call_sid is None:
-        return PutOff(_horizon(record)) if now < _horizon(record) else _unresolved(record)
+        return _step_of_unknown(record, now=now)
     if due.ending is not None and _needs_no_question(record, confirm):
-        return _ended_by_callback(record, due.ending, confirmed=_by_answer(record))
+        return _ended_by_callback(record, due.ending, confirmed=_is_vouched(record))
     return Ask(record.call_sid, singly=due.ending is not None)
 
 
@@ -95,22 +109,39 @@ def after_asking(due: DueDial, found: Found, *, now: float) -> Verdict:
     record = due.record
     if isinstance(found, Call):
         return _after_record(due, found, now=now)
-    if isinstance(found, Missing) and not _by_answer(record) and now >= _horizon(record):
+    if isinstance(found, Missing) and not _is_vouched(record) and now >= _horizon(record):
         return Reject(record.call_sid or "")
     again = next_poll(record, now=now)
     if again is None:
         if due.ending is not None:
-            return _ended_by_callback(record, due.ending, confirmed=_by_answer(record))
+            return _ended_by_callback(record, due.ending, confirmed=_is_vouched(record))
         return _unresolved(record)
+    return _after_failure(record, found, now=now) if isinstance(found, Failed) else PutOff(again)
+
+
+def after_searching(due: DueDial, found: Searched | Failed, *, now: float) -> Verdict:
+    """Tell what to do about an unknown dial whose call was not found."""
+    record = due.record
     if isinstance(found, Failed):
-        backoff = _FIRST_RETRY * 2.0 ** min(record.checks, 10)
-        return PutOff(now + max(found.wait, min(again - now, backoff)))
-    return PutOff(again)
+        return _after_failure(record, found, now=now)
+    if found.denied:
+        return _not_placed(record)
+    if found.began >= _horizon(record):
+        return _unresolved(record)
+    return PutOff(next_poll(record, now=found.began))
+
+
+def after_match(record: DialRecord, call: Call) -> Conclude | None:
+    """Tell how a dial ended whose call was found, if that is over."""
+    if call.status not in FINAL_STATUSES:
+        return None
+    return _ended_by_record(record, call, source=OutcomeSource.MATCH)
 
 
 def next_poll(record: DialRecord, *, now: float) -> float | None:
     """Tell when Exotel is to be asked next, None where it was asked for the last time."""
-    times = polls(placed_at=record.sent_at or record.intended_at, horizon=_horizon(record))
+    sent_at = record.not_after if record.state == DialState.UNKNOWN else record.sent_at
+    times = polls(placed_at=sent_at or record.intended_at, horizon=_horizon(record))
     place = bisect_right(times, now)
     return times[place] if place < len(times) else None
 
@@ -145,6 +176,21 @@ def _keys(numbers: Iterable[object]) -> set[str]:
     return {found[-_DIGITS:] for found in digits if len(found) >= _DIGITS}
 
 
+def _step_of_unknown(record: DialRecord, *, now: float) -> Seek | Verdict:
+    first = first_search(record)
+    if first is not None:
+        return PutOff(first) if now < first else Seek()
+    return PutOff(_horizon(record)) if now < _horizon(record) else _unresolved(record)
+
+
+def _after_failure(record: DialRecord, failed: Failed, *, now: float) -> Verdict:
+    again = next_poll(record, now=now)
+    if again is None:
+        return _unresolved(record)
+    backoff = _FIRST_RETRY * 2.0 ** min(record.checks, 10)
+    return PutOff(now + max(failed.wait, min(again - now, backoff)))
+
+
 def _is_over(due: DueDial) -> bool:
     return due.outcome is not None and due.outcome.state == OutcomeState.ENDED
 
@@ -159,22 +205,23 @@ def _enrich(due: DueDial) -> Verdict:
 
 def _after_record(due: DueDial, call: Call, *, now: float) -> Verdict:
     record = due.record
-    if not _by_answer(record) and not numbers_fit(record.arguments, call):
+    if not _is_vouched(record) and not numbers_fit(record.arguments, call):
         return Reject(call.sid)
     if due.ending is not None:
         return _ended_by_callback(record, due.ending, confirmed=True, call=call)
     if call.status in FINAL_STATUSES:
-        return _ended_by_poll(record, call)
+        return _ended_by_record(record, call, source=OutcomeSource.POLL)
     again = next_poll(record, now=now)
     return _unresolved(record) if again is None else PutOff(again)
 
 
 def _needs_no_question(record: DialRecord, confirm: Confirm) -> bool:
-    return confirm == "never" or (confirm == "new" and _by_answer(record))
+    return confirm == "never" or (confirm == "new" and _is_vouched(record))
 
 
-def _by_answer(record: DialRecord) -> bool:
-    return record.sid_source == "answer"
+def _is_vouched(record: DialRecord) -> bool:
+    """Tell whether Exotel itself named the sid, and not only who knows the dial's URL."""
+    return record.sid_source in ("answer", "match")
 
 
 def _horizon(record: DialRecord) -> float:
@@ -204,7 +251,7 @@ def _ended_by_callback(
     )
 
 
-def _ended_by_poll(record: DialRecord, call: Call) -> Conclude:
+def _ended_by_record(record: DialRecord, call: Call, *, source: OutcomeSource) -> Conclude:
     details = call.details
     return Conclude(
         CallOutcome(
@@ -215,7 +262,18 @@ def _ended_by_poll(record: DialRecord, call: Call) -> Conclude:
             conversation_duration=details.conversation_duration if details else None,
             legs=details.legs if details else (),
             recording_url=call.recording_url,
-            source=OutcomeSource.POLL,
+            source=source,
+            confirmed=True,
+        )
+    )
+
+
+def _not_placed(record: DialRecord) -> Conclude:
+    return Conclude(
+        CallOutcome(
+            dial=record.dial(),
+            state=OutcomeState.NOT_PLACED,
+            source=OutcomeSource.MATCH,
             confirmed=True,
         )
     )

@@ -46,6 +46,13 @@ def connect(path: Path | None) -> sqlite3.Connection:
     return connection
 
 
+def watch(path: Path) -> sqlite3.Connection:
+    """Open a file that is there for a look: nothing is written, and it is not checkpointed."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", timeout=_PATIENCE, isolation_level=None, uri=True
+    )
+
+
 def _set_up(connection: sqlite3.Connection) -> None:
     # Only in a file that is new: to say them again takes a lock, which others may hold.
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
@@ -71,6 +78,8 @@ class SQLiteTransaction:
 
     __slots__ = ("_execute", "namespace", "now", "owner")
 
+    for_update: str = ""  # one writes at a time
+
     def __init__(
         self, connection: sqlite3.Connection, *, namespace: str, owner: str, now: float
     ) -> None:
@@ -82,6 +91,10 @@ class SQLiteTransaction:
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement; return its rows."""
         return self._execute(sql, parameters).fetchall()
+
+    def moment(self) -> float:
+        """Tell what time it is by now: nothing was waited for since `now`."""
+        return self.now
 
     def change(self, sql: str, *parameters: Any) -> int:
         """Run a statement; return how many rows it touched."""
@@ -102,20 +115,23 @@ def failure(doing: str, error: BaseException) -> JournalError:
     return JournalError(mask_secrets(f"the journal could not {doing}: {error}"))
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a store to the newest schema, one step after the other; forward only."""
-    known = _known_schema(connection)
+def migrate(connection: sqlite3.Connection) -> int:
+    """Bring a store to the newest schema, one step after the other; tell how many were taken."""
+    taken = 0
+    known = known_schema(connection)
     for number, step in enumerate(schema.STEPS, start=1):
         if number > known:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if _known_schema(connection) < number:  # not migrated by another meanwhile
+                if known_schema(connection) < number:  # not migrated by another meanwhile
                     _take_step(connection, step, number=number)
+                    taken += 1
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+    return taken
 
 
 def _take_step(connection: sqlite3.Connection, step: str, *, number: int) -> None:
@@ -124,7 +140,8 @@ def _take_step(connection: sqlite3.Connection, step: str, *, number: int) -> Non
     connection.execute("UPDATE meta SET schema = ?, min_reader = ?", (number, schema.MIN_READER))
 
 
-def _known_schema(connection: sqlite3.Connection) -> int:
+def known_schema(connection: sqlite3.Connection) -> int:
+    """Read which schema a store has, 0 where it is empty."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return 0
@@ -150,14 +167,21 @@ def give_back_pages(tx: Transaction) -> int:
 
 def copy_into(connection: sqlite3.Connection, path: Path) -> None:
     """Copy a database into a new file that its owner alone can read."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
+    with created(path):
         _copy(connection, path)
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a copy is none
-        raise
 
 
 def _copy(connection: sqlite3.Connection, path: Path) -> None:
     with closing(sqlite3.connect(path)) as target:
         connection.backup(target)
+
+
+@contextmanager
+def created(path: Path) -> Iterator[None]:
+    """Make a new file that its owner alone can read, unless filling it fails."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a copy is none
+        raise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from typing import Self
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 import attrs
 
@@ -14,7 +14,7 @@ from exotel_async.wire.pairs import Pairs
 from .receiving import stored_pairs
 from .records import AT_ONCE, Claim, DeadLetter
 from .texts import shown_topic
-from .transaction import Row, Transaction, one
+from .transaction import Row, Transaction, locked, one, several
 
 FARTHEST = 7_200.0  # seconds that a retry may lie ahead; what lies farther, a clock set back left
 
@@ -41,13 +41,15 @@ def claim(tx: Transaction, topics: Collection[str], *, most: int, tries: int) ->
     may be more to take than comes back: only where nothing does, nothing is due.
     """
     claims: list[Claim] = []
-    while not claims:
+    while topics and not claims:
         only = _unsuspected(tx)
-        lanes = _free_lanes(tx, topics, most=most, only=only)
+        free = _free_lanes(tx, topics, most=most, only=only)
+        lanes = _uncontested(tx, free, topics, only=only)
         if not lanes:
             break
-        found = [_first_of(tx, lane, topics, only=only) for lane in lanes]
-        claims = _take_all([event for event in found if event is not None], tx, tries=tries)
+        fences = _take_lanes(tx, lanes)
+        # Looked for now that the calls are ours: until then others may have done it all.
+        claims = _take_all(tx, _first_of(tx, fences, topics, only=only), fences, tries=tries)
     return tuple(claims)
 
 
@@ -57,16 +59,127 @@ def _unsuspected(tx: Transaction) -> str:
     return "" if one(tx, trying, tx.namespace) is None else _NO_SUSPECT
 
 
-def _take_all(events: Collection[_Due], tx: Transaction, *, tries: int) -> list[Claim]:
-    claims = []
+def _free_lanes(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> list[str]:
+    """Find calls that nobody works on and that have an event which is due, the oldest first."""
+    due: dict[str, tuple[float, int]] = {}
+    for run_at, event_id, lane in _due(tx, topics, most=most, only=only):
+        due[lane] = min((run_at, event_id), due.get(lane, (run_at, event_id)))
+    return sorted(due, key=due.__getitem__)[:most]
+
+
+def _due(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> list[Row]:
+    """Find what is due, leaving alone what others are just taking.
+
+    A part for each topic, since one for all would sort whatever is due to find the first few; and
+    one for what a clock that was set back left far ahead. Each is materialised: its LIMIT holds,
+    and nobody keeps more rows than that.
+    """
+    part = (
+        "AS MATERIALIZED (SELECT e.run_at, e.id, e.lane FROM events e WHERE e.ns = ?"
+        f" AND e.state = 'waiting' {only} {_FREE} AND"
+    )
+    end = f"LIMIT ?{locked(tx, of='e', skip=True)})"
+    named = [
+        f"part{i} {part} e.topic = ? AND e.run_at <= ? ORDER BY e.run_at, e.id {end}"
+        for i in range(len(topics))
+    ]
+    named.append(f"far {part} e.topic IN {several(topics)} AND e.run_at > ? {end}")
+    names = ["far", *(f"part{i}" for i in range(len(topics)))]
+    return tx.rows(
+        f"WITH {', '.join(named)} "
+        + " UNION ALL ".join(f"SELECT run_at, id, lane FROM {name}" for name in names),
+        *chain.from_iterable((tx.namespace, topic, tx.now, most) for topic in topics),
+        tx.namespace, *topics, tx.now + FARTHEST, most,
+    )  # fmt: skip
+
+
+def _uncontested(
+    tx: Transaction, lanes: Sequence[str], topics: Collection[str], *, only: str
+) -> Sequence[str]:
+    """Leave alone the calls of which somebody else keeps the first event that is due.
+
+    Two who each keep one event of a call, and both want the call, would wait for each other.
+    """
+    if not lanes or not tx.for_update:
+        return lanes
+    due, values = _due_of(tx, lanes, topics, only=only)
+    kept = tx.rows(
+        f"SELECT e.id, e.lane FROM events e WHERE {due}{locked(tx, of='e', skip=True)}", *values
+    )
+    all_of_them = tx.rows(f"SELECT min(e.id), e.lane FROM events e WHERE {due} GROUP BY 2", *values)
+    ours = {lane for event, lane in set(kept).intersection(all_of_them)}
+    return [lane for lane in lanes if lane in ours]
+
+
+def _due_of(
+    tx: Transaction, lanes: Collection[str], topics: Collection[str], *, only: str
+) -> tuple[str, Sequence[object]]:
+    """Write the condition for whatever is due of these calls, and its values."""
+    condition = (
+        # `||` keeps the planner from the index of all that waits: a call has but a few events.
+        f"e.ns = ? AND e.lane IN {several(lanes)} AND e.state || '' = 'waiting'"
+        f" AND (e.run_at <= ? OR e.run_at > ?) AND e.topic IN {several(topics)} {only}"
+    )
+    return condition, (tx.namespace, *lanes, tx.now, tx.now + FARTHEST, *topics)
+
+
+def _take_lanes(tx: Transaction, lanes: Collection[str]) -> dict[str, int]:
+    """Take calls that nobody else takes at the same time; tell their fences."""
+    rows = ", ".join(["(?, ?, ?, 0)"] * len(lanes))
+    values = chain.from_iterable((tx.namespace, lane, tx.owner) for lane in lanes)
+    return dict(
+        tx.rows(
+            f"INSERT INTO lanes (ns, lane, owner, suspect) VALUES {rows}"
+            " ON CONFLICT DO NOTHING RETURNING lane, fence",
+            *values,
+        )
+    )
+
+
+def _first_of(
+    tx: Transaction, lanes: Collection[str], topics: Collection[str], *, only: str
+) -> list[_Due]:
+    """Read the first event of each call that is due."""
+    if not lanes:
+        return []
+    due, values = _due_of(tx, lanes, topics, only=only)
+    rows = tx.rows(f"SELECT {_COLUMNS} {_FROM} WHERE {due} ORDER BY e.id DESC", *values)
+    first = {event.lane: event for event in (_Due(*row) for row in rows)}
+    return sorted(first.values(), key=lambda event: (event.run_at, event.id))
+
+
+def _take_all(
+    tx: Transaction, events: Collection[_Due], fences: Mapping[str, int], *, tries: int
+) -> list[Claim]:
+    """Claim events whose calls are ours already; let go of calls of which none is claimed."""
+    mine: list[_Due] = []
     suspected = False
     for event in events:
         if event.attempts >= tries:
             _give_up(tx, event)
         elif not (suspected and event.is_suspect):
             suspected = suspected or event.is_suspect
-            claims.append(_take(tx, event))
-    return claims
+            mine.append(event)
+    _let_go(tx, set(fences.values()) - {fences[event.lane] for event in mine})
+    _count_tries(tx, mine)
+    for event in mine:
+        if event.is_suspect:
+            tx.change("UPDATE lanes SET suspect = 1 WHERE fence = ?", fences[event.lane])
+    return [_claimed(event, fence=fences[event.lane], now=tx.now) for event in mine]
+
+
+def _let_go(tx: Transaction, fences: Collection[int]) -> None:
+    if fences:
+        tx.change(f"DELETE FROM lanes WHERE fence IN {several(fences)}", *fences)
+
+
+def _count_tries(tx: Transaction, events: Collection[_Due]) -> None:
+    if events:
+        tx.change(
+            "UPDATE events SET attempts = attempts + 1, error = NULL"
+            f" WHERE id IN {several(events)}",
+            *(event.id for event in events),
+        )
 
 
 def _give_up(tx: Transaction, event: _Due) -> None:
@@ -75,39 +188,6 @@ def _give_up(tx: Transaction, event: _Due) -> None:
         "a delivery is a dead letter now: %s", event.error or _KILLED,
         extra={"event_id": event.id, "attempts": event.attempts, "outcome": "dead"},
     )  # fmt: skip
-
-
-def _free_lanes(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> list[str]:
-    """Find calls that nobody works on and that have an event which is due, the oldest first."""
-    due: dict[str, tuple[float, int]] = {}
-    for topic in topics:
-        for run_at, event_id, lane in _due_in(tx, topic, most=most, only=only):
-            due[lane] = min((run_at, event_id), due.get(lane, (run_at, event_id)))
-    return sorted(due, key=due.__getitem__)[:most]
-
-
-def _due_in(tx: Transaction, topic: str, *, most: int, only: str) -> Iterator[Row]:
-    # Two statements, since one with OR would sort all that is due to find the first few.
-    for condition, time in (("e.run_at <= ?", tx.now), ("e.run_at > ?", tx.now + FARTHEST)):
-        yield from tx.rows(
-            "SELECT e.run_at, e.id, e.lane FROM events e WHERE e.ns = ? AND e.topic = ?"  # noqa: S608 - no value in it
-            f" AND e.state = 'waiting' AND {condition} {only} {_FREE}"
-            " ORDER BY e.run_at, e.id LIMIT ?",
-            tx.namespace, topic, time, most,
-        )  # fmt: skip
-
-
-def _first_of(tx: Transaction, lane: str, topics: Collection[str], *, only: str) -> _Due | None:
-    row = one(
-        tx,
-        f"SELECT {_COLUMNS} {_FROM}"
-        # `||` keeps the planner from the index of all that waits: a call has but a few events.
-        " WHERE e.ns = ? AND e.lane = ? AND e.state || '' = 'waiting'"
-        f" AND (e.run_at <= ? OR e.run_at > ?) AND e.topic IN ({', '.join('?' * len(topics))})"
-        f" {only} ORDER BY e.id LIMIT 1",
-        tx.namespace, lane, tx.now, tx.now + FARTHEST, *topics,
-    )  # fmt: skip
-    return None if row is None else _Due(*row)
 
 
 @attrs.frozen
@@ -136,12 +216,7 @@ class _Due:
         return self.attempts > 0 and self.error is None
 
 
-def _take(tx: Transaction, event: _Due) -> Claim:
-    fence = tx.rows(
-        "INSERT INTO lanes (ns, lane, owner, suspect) VALUES (?, ?, ?, ?) RETURNING fence",
-        tx.namespace, event.lane, tx.owner, int(event.is_suspect),
-    )[0][0]  # fmt: skip
-    tx.change("UPDATE events SET attempts = attempts + 1, error = NULL WHERE id = ?", event.id)
+def _claimed(event: _Due, *, fence: int, now: float) -> Claim:
     return Claim(
         fence=fence,
         event_id=event.id,
@@ -152,7 +227,7 @@ def _take(tx: Transaction, event: _Due) -> Claim:
         attempts=event.attempts + 1,
         done=_passed_over(_from_text(event.done), topic=event.topic, revision=event.revision),
         pairs=_pairs(event),
-        waited=max(0.0, tx.now - max(event.run_at, event.made_at)),
+        waited=max(0.0, now - max(event.run_at, event.made_at)),
     )
 
 
@@ -182,20 +257,53 @@ class _Held:
     seen: Mapping[str, int]
 
     @classmethod
-    def read(cls, tx: Transaction, claim: Claim, *, done: Collection[str]) -> Self:
+    def read(cls, tx: Transaction, claim: Claim, *, done: Collection[str]) -> _Held:
         """Read what a claim holds; `done`: all who have seen it, before and under this claim."""
-        ((revision, text),) = tx.rows(
-            "SELECT revision, done FROM events WHERE id = ?", claim.event_id
-        )
-        now = {name: claim.revision for name in done if name not in claim.done}
-        return cls(revision, {**_from_text(text), **now})
+        ((_, held),) = _held(tx, [(claim, done)])
+        return held
+
+    @property
+    def up_to_date(self) -> dict[str, int]:
+        """Those who have seen all that is known."""
+        return {name: told for name, told in self.seen.items() if told == self.revision}
+
+    def is_behind(self, claim: Claim) -> bool:
+        """Tell whether more is known than some of them have seen."""
+        return self.revision > claim.revision or len(self.up_to_date) < len(self.seen)
+
+
+def _held(
+    tx: Transaction, claims: Sequence[tuple[Claim, Collection[str]]]
+) -> list[tuple[Claim, _Held]]:
+    """Read what claims hold, which nobody else may change until this is committed.
+
+    Events before lanes, as who claims keeps them, or they would wait for each other.
+    """
+    if not claims:
+        return []
+    rows = tx.rows(
+        "SELECT id, revision, done FROM events"
+        f" WHERE id IN {several(claims)} ORDER BY id{tx.for_update}",
+        *(claim.event_id for claim, _ in claims),
+    )
+    found = {event: (revision, done) for event, revision, done in rows}
+    return [
+        (claim, _Held(revision, {**_from_text(text), **_seen_now(claim, done)}))
+        for claim, done in claims
+        # What was pruned at the very moment at which it was claimed is known no more.
+        for revision, text in (found.get(claim.event_id, (claim.revision, "")),)
+    ]
+
+
+def _seen_now(claim: Claim, done: Collection[str]) -> dict[str, int]:
+    return {name: claim.revision for name in done if name not in claim.done}
 
 
 def progress(tx: Transaction, claim: Claim, *, done: Collection[str]) -> bool:
     """Write down which handlers have seen an event; False where it is no longer ours."""
+    held = _Held.read(tx, claim, done=done)
     if not _is_ours(tx, claim):
         return False
-    held = _Held.read(tx, claim, done=done)
     tx.change("UPDATE events SET done = ? WHERE id = ?", _to_text(held.seen), claim.event_id)
     return True
 
@@ -217,18 +325,42 @@ def finish(tx: Transaction, claim: Claim, *, done: Collection[str] = ()) -> bool
 
     Where more became known since some of them saw it, it waits again, as an update for those.
     """
-    if not _leave(tx, claim):
-        return False
-    held = _Held.read(tx, claim, done=done)
-    up_to_date = {name: told for name, told in held.seen.items() if told == held.revision}
-    behind = held.revision > claim.revision or len(up_to_date) < len(held.seen)
+    return finish_together(tx, [(claim, done)])[0]
+
+
+def finish_together(
+    tx: Transaction, finished: Sequence[tuple[Claim, Collection[str]]]
+) -> list[bool]:
+    """Write down that events have reached their handlers; tell of each whether it was ours."""
+    all_held = _held(tx, finished)
+    ours = _leave_all(tx, [claim for claim, _ in finished])
+    delivered: dict[int, list[int]] = {}
+    for claim, held in all_held:
+        if claim.fence not in ours:
+            continue
+        if held.is_behind(claim):
+            _wait_again(tx, claim, held)
+        else:
+            delivered.setdefault(claim.revision, []).append(claim.event_id)
+    for revision, events in delivered.items():
+        tx.change(
+            f"{_DELIVERED} state = 'done', done = '' WHERE id IN {several(events)}",
+            revision, AT_ONCE, *events,
+        )  # fmt: skip
+    return [claim.fence in ours for claim, _ in finished]
+
+
+_DELIVERED = (
+    "UPDATE events SET delivered = ?, attempts = 0, error = NULL, run_at = ?,"
+    " topic = replace(topic, 'callback.', 'update.'),"
+)
+
+
+def _wait_again(tx: Transaction, claim: Claim, held: _Held) -> None:
     tx.change(
-        "UPDATE events SET delivered = ?, attempts = 0, error = NULL, run_at = ?, state = ?,"
-        " done = ?, topic = replace(topic, 'callback.', 'update.') WHERE id = ?",
-        claim.revision, AT_ONCE, "waiting" if behind else "done",
-        _to_text(up_to_date if behind else {}), claim.event_id,
+        f"{_DELIVERED} state = 'waiting', done = ? WHERE id = ?",
+        claim.revision, AT_ONCE, _to_text(held.up_to_date), claim.event_id,
     )  # fmt: skip
-    return True
 
 
 def fail(
@@ -238,9 +370,9 @@ def fail(
 
     What became known meanwhile has all its tries before it.
     """
+    held = _Held.read(tx, claim, done=done)
     if not _leave(tx, claim):
         return False
-    held = _Held.read(tx, claim, done=done)
     run_at = tx.now + min(wait or 0.0, FARTHEST)
     tx.change(
         "UPDATE events SET done = ?, error = ?, run_at = ? WHERE id = ?",
@@ -257,9 +389,9 @@ def fail(
 
 def release(tx: Transaction, claim: Claim, *, done: Collection[str]) -> bool:
     """Give an event back as if it had not been claimed."""
+    held = _Held.read(tx, claim, done=done)
     if not _leave(tx, claim):
         return False
-    held = _Held.read(tx, claim, done=done)
     tx.change(
         "UPDATE events SET done = ?, run_at = ?,"
         " attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE id = ?",
@@ -269,12 +401,21 @@ def release(tx: Transaction, claim: Claim, *, done: Collection[str]) -> bool:
 
 
 def _is_ours(tx: Transaction, claim: Claim) -> bool:
-    held = "SELECT 1 FROM lanes WHERE fence = ? AND owner = ?"
+    held = f"SELECT 1 FROM lanes WHERE fence = ? AND owner = ?{tx.for_update}"
     return one(tx, held, claim.fence, tx.owner) is not None
 
 
 def _leave(tx: Transaction, claim: Claim) -> bool:
-    return bool(tx.change("DELETE FROM lanes WHERE fence = ? AND owner = ?", claim.fence, tx.owner))
+    return bool(_leave_all(tx, [claim]))
+
+
+def _leave_all(tx: Transaction, claims: Collection[Claim]) -> set[int]:
+    """Let go of calls; tell the fences of those that were ours."""
+    rows = tx.rows(
+        f"DELETE FROM lanes WHERE owner = ? AND fence IN {several(claims)} RETURNING fence",
+        tx.owner, *(claim.fence for claim in claims),
+    )  # fmt: skip
+    return {fence for (fence,) in rows}
 
 
 def _bury(tx: Transaction, event_id: int, error: str) -> None:
@@ -295,16 +436,18 @@ def _from_text(text: str) -> dict[str, int]:
 
 def next_due(tx: Transaction, topics: Collection[str]) -> float | None:
     """Tell when the next event may be claimed, as far as nobody holds its call."""
+    if not topics:
+        return None
     only = _unsuspected(tx)
-    found = [
-        row[0]
-        for topic in topics
-        for row in tx.rows(
-            "SELECT e.run_at FROM events e WHERE e.ns = ? AND e.topic = ?"  # noqa: S608 - no value in it
-            f" AND e.state = 'waiting' {only} {_FREE} ORDER BY e.run_at LIMIT 1",
-            tx.namespace, topic,
-        )
-    ]  # fmt: skip
+    part = (
+        "(SELECT e.run_at FROM events e WHERE e.ns = ? AND e.topic = ? AND e.state = 'waiting'"
+        f" {only} {_FREE} ORDER BY e.run_at, e.id LIMIT 1)"
+    )
+    (times,) = tx.rows(
+        f"SELECT {', '.join([part] * len(topics))}",
+        *chain.from_iterable((tx.namespace, topic) for topic in topics),
+    )
+    found = [time for time in times if time is not None]
     earliest = min(found, default=None)
     if earliest is not None and earliest > tx.now + FARTHEST:
         return AT_ONCE

@@ -24,7 +24,7 @@ from .records import (
     Recorded,
 )
 from .rules import ABSENCES, after_answer, after_death, after_rejection, concluded
-from .transaction import Transaction, one
+from .transaction import Transaction, locked, one, several
 
 _HARMLESS = {DialState.REFUSED, DialState.NOT_SENT, OutcomeState.NOT_PLACED}
 _TAKEN = 90.0  # seconds in which nobody else looks at a dial that somebody looks at
@@ -44,14 +44,9 @@ def intend(
     `fits` tells whether a seal is that of the caller's arguments, None if it can't be told.
     Raises KeyReusedError.
     """
-    seal = one(
-        tx,
-        "SELECT seal FROM keys WHERE ns = ? AND account = ? AND idem_key = ?",
-        tx.namespace, new.account, new.key,
-    )  # fmt: skip
-    if seal is None:
-        return _first_attempt(tx, new)
-    if fits(seal[0]) is False:
+    if _is_new(tx, new):
+        return Intended(record=_insert(tx, new, attempt=1), fresh=True)
+    if fits(_seal(tx, new)) is False:
         raise KeyReusedError(
             "idempotency_key was used before with other arguments; nothing was dialled. "
             "Take a new key for a new call"
@@ -65,13 +60,24 @@ def intend(
     return Intended(record=record, fresh=False, outcome=outcome)
 
 
-def _first_attempt(tx: Transaction, new: NewDial) -> Intended:
-    tx.change(
-        "INSERT INTO keys (ns, account, idem_key, seal, ref, attempt, made_at)"
-        " VALUES (?, ?, ?, ?, ?, 1, ?)",
-        tx.namespace, new.account, new.key, new.seal, new.ref, tx.now,
+def _is_new(tx: Transaction, new: NewDial) -> bool:
+    """Write a key down unless it is known; of several who do at once one finds it new."""
+    return bool(
+        tx.change(
+            "INSERT INTO keys (ns, account, idem_key, seal, ref, attempt, made_at)"
+            " VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING",
+            tx.namespace, new.account, new.key, new.seal, new.ref, tx.now,
+        )
     )  # fmt: skip
-    return Intended(record=_insert(tx, new, attempt=1), fresh=True)
+
+
+def _seal(tx: Transaction, new: NewDial) -> str:
+    """Read what a key is bound to; from now on nobody else decides about its dials."""
+    ((seal,),) = tx.rows(
+        f"SELECT seal FROM keys WHERE ns = ? AND account = ? AND idem_key = ?{tx.for_update}",
+        tx.namespace, new.account, new.key,
+    )  # fmt: skip
+    return str(seal)
 
 
 def _next_attempt(tx: Transaction, new: NewDial, *, attempt: int) -> Intended:
@@ -104,7 +110,7 @@ def _insert(tx: Transaction, new: NewDial, *, attempt: int) -> DialRecord:
 
 def sending(tx: Transaction, ref: str, *, patience: float) -> float | None:
     """Write down that a try begins now; return until when it may, None if it must not."""
-    record = dials.read(tx, ref)
+    record = dials.read_to_change(tx, ref)
     if record is None or record.state != DialState.INTENDED or record.owner != tx.owner:
         return None
     not_after = tx.now + patience
@@ -134,7 +140,7 @@ def unsent(tx: Transaction, ref: str) -> bool:
 
 def answered(tx: Transaction, ref: str, answer: Answered) -> DialRecord | None:
     """Write down what a dial came to; None where nothing is known of it."""
-    record = dials.read(tx, ref)
+    record = dials.read_to_change(tx, ref)
     if record is None:
         return None
     told = after_answer(record, answer, now=tx.now)
@@ -154,7 +160,7 @@ def _believe(tx: Transaction, record: DialRecord, *, instead_of: str | None) -> 
     """Take Exotel's answer for the better evidence: what callbacks said is weighed again."""
     if instead_of is not None:
         _logger.warning(
-            "dial %s: Exotel's answer names another call than its callback", record.ref,
+            "dial %s: Exotel's answer names another call than was thought", record.ref,
             extra={"dial": record.ref, "call_sid": record.call_sid},
         )  # fmt: skip
         _mark(tx, record.ref, call_sid=instead_of, mark=Recorded.CONTRADICTION)
@@ -195,11 +201,16 @@ def due(tx: Transaction, account: str, *, most: int) -> tuple[DueDial, ...]:
     """Take the dials that want to be looked at; for a while nobody else gets them."""
     found = dials.select(
         tx,
-        "account = ? AND next_check <= ? ORDER BY next_check LIMIT ?",
+        "account = ? AND next_check <= ? ORDER BY next_check LIMIT ?"
+        f"{locked(tx, of='dials', skip=True)}",
         account, tx.now, most,
     )  # fmt: skip
-    for record in found:
-        tx.change("UPDATE dials SET next_check = ? WHERE ref = ?", tx.now + _TAKEN, record.ref)
+    if found:
+        refs = [record.ref for record in found]
+        tx.change(
+            f"UPDATE dials SET next_check = ? WHERE ref IN {several(refs)}",
+            tx.now + _TAKEN, *refs,
+        )  # fmt: skip
     return tuple(_with_evidence(tx, record) for record in found)
 
 
@@ -234,7 +245,7 @@ def put_off(tx: Transaction, ref: str, *, until: float | None, asked: bool) -> N
 
 def reject(tx: Transaction, ref: str, *, call_sid: str) -> None:
     """Write down that the sid which a callback named is no call of this dial."""
-    record = dials.read(tx, ref)
+    record = dials.read_to_change(tx, ref)
     if record is None or record.call_sid != call_sid or record.sid_source != "callback":
         return
     dials.write(tx, after_rejection(record))
@@ -249,7 +260,7 @@ def ended(tx: Transaction, outcome: CallOutcome) -> CallOutcome | None:
     Nothing is concluded from what is no longer true: whoever decided it has to look again.
     """
     ref = outcome.dial.ref
-    record = dials.read(tx, ref)
+    record = dials.read_to_change(tx, ref)
     if record is None:
         return None
     if _has_news(record, outcome):

@@ -22,7 +22,7 @@ _COLUMNS = (
 def insert(tx: Transaction, record: DialRecord) -> None:
     """Add a dial."""
     tx.change(
-        f"INSERT INTO dials (ns, {_COLUMNS}) VALUES (?, {', '.join('?' * 17)})",  # noqa: S608 - no value in it
+        f"INSERT INTO dials (ns, {_COLUMNS}) VALUES (?, {', '.join('?' * 17)})",
         tx.namespace, *_to_row(record),
     )  # fmt: skip
 
@@ -44,20 +44,40 @@ def read(tx: Transaction, ref: str) -> DialRecord | None:
     return found[0] if found else None
 
 
+def read_to_change(tx: Transaction, ref: str) -> DialRecord | None:
+    """Read one dial of this namespace that nobody else may change until this is committed."""
+    found = select(tx, f"ref = ?{tx.for_update}", ref)
+    return found[0] if found else None
+
+
 def select(tx: Transaction, condition: str, *parameters: object) -> list[DialRecord]:
     """Read the dials of this namespace that meet a condition of ours."""
     rows = tx.rows(
-        f"SELECT {_COLUMNS} FROM dials WHERE ns = ? AND {condition}",  # noqa: S608 - no value in it
+        f"SELECT {_COLUMNS} FROM dials WHERE ns = ? AND {condition}",
         tx.namespace, *parameters,
     )  # fmt: skip
     return [_from_row(row) for row in rows]
 
 
+def of_account(
+    tx: Transaction, account: str, condition: str, *parameters: object, also: Sequence[str] = ()
+) -> list[tuple[DialRecord, Row]]:
+    """Read an account's dials of all namespaces that meet a condition of ours.
+
+    Each comes with the values of the expressions, ours too, that are `also` asked for.
+    """
+    rows = tx.rows(
+        f"SELECT {', '.join([*also, _COLUMNS])} FROM dials WHERE account = ? AND {condition}",
+        account, *parameters,
+    )  # fmt: skip
+    return [(_from_row(row[len(also) :]), row[: len(also)]) for row in rows]
+
+
 def of_owner(tx: Transaction, owner: str) -> list[tuple[str, DialRecord]]:
     """Read the dials, with their namespaces, that somebody was about to send."""
     rows = tx.rows(
-        f"SELECT ns, {_COLUMNS} FROM dials"  # noqa: S608 - no value in it
-        " WHERE owner = ? AND state IN ('intended', 'sending')",
+        f"SELECT ns, {_COLUMNS} FROM dials"
+        f" WHERE owner = ? AND state IN ('intended', 'sending') ORDER BY ref{tx.for_update}",
         owner,
     )
     return [(row[0], _from_row(row[1:])) for row in rows]

@@ -16,7 +16,7 @@ from exotel_async.models.clock import Clock, SystemClock
 from exotel_async.models.dials import CallOutcome
 from exotel_async.wire.tokens import LONGEST_LIFE
 
-from . import delivering, dialling, keeping, pacing, receiving
+from . import delivering, dialling, keeping, pacing, receiving, searching
 from .pacer import JournalPacer
 from .records import (
     Answered,
@@ -25,6 +25,7 @@ from .records import (
     DialRecord,
     DueDial,
     Intended,
+    Neighbours,
     NewDial,
     Receipt,
     Recorded,
@@ -202,6 +203,22 @@ class Journal(ABC):
         """Write down how a dial ended; None where what is written already stays."""
         return self._write(dialling.ended, outcome)
 
+    def witnesses(
+        self, account: str, *, near: float, within: float
+    ) -> Awaitable[tuple[DialRecord, ...]]:
+        """Read dials sent about then whose calls are over and of which Exotel named the sid."""
+        return self._read(searching.witnesses, account, near=near, within=within)
+
+    def neighbours(
+        self, account: str, *, first: float, last: float, sids: Collection[str]
+    ) -> Awaitable[Neighbours]:
+        """Read whose calls these may be, and whose they are, whatever service's."""
+        return self._read(searching.neighbours, account, first=first, last=last, sids=sids)
+
+    def match(self, ref: str, *, call_sid: str) -> Awaitable[DialRecord | None]:
+        """Write down that a call is an unknown dial's; None where that is no longer so."""
+        return self._write(searching.match, ref, call_sid=call_sid)
+
     def find(self, account: str, key: str) -> Awaitable[Found | None]:
         """Find a dial, and its outcome if known, by its key."""
         return self._read(dialling.find, account, key)
@@ -227,13 +244,19 @@ class Journal(ABC):
     # Keeping.
 
     async def prune(
-        self, *, older_than: timedelta = KEPT, keys_older_than: timedelta = KEYS_KEPT
+        self,
+        *,
+        older_than: timedelta = KEPT,
+        keys_older_than: timedelta = KEYS_KEPT,
+        progress: Callable[[str, int], None] | None = None,
     ) -> dict[str, int]:
         """Erase what is old: events, bodies and numbers; tell how many of each.
 
         Open dials are never touched. An idempotency key is remembered far longer, since a key
         that is forgotten dials again. That a callback came is remembered as long as its URL is
-        good, or it could be delivered anew.
+        good, or it could be delivered anew. All is done in slices, each a transaction; `progress`
+        is told after each what was erased, and how many. Whoever is cancelled leaves the rest for
+        the next time.
         """
         for name, age in (("older_than", older_than), ("keys_older_than", keys_older_than)):
             if not isinstance(age, timedelta):
@@ -244,28 +267,28 @@ class Journal(ABC):
         before = (now - older_than).timestamp()
         longest = (now - max(older_than, LONGEST_LIFE)).timestamp()
         keys = (now - keys_older_than).timestamp()
-        return {
-            "events": await self._in_slices(keeping.prune_events, before=before),
-            "bodies": await self._in_slices(keeping.erase_receipts, before=before),
-            "receipts": await self._in_slices(keeping.prune_receipts, before=longest),
-            "dials": await self._in_slices(keeping.prune_dials, before=before),
-            "keys": await self._in_slices(keeping.prune_keys, before=keys),
-        }
-
-    async def _in_slices(
-        self,
-        operation: Callable[Concatenate[Transaction, P], int],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> int:
-        total = 0
-        while found := await self._write(operation, *args, **kwargs):
-            total += found
+        total: dict[str, int] = {}
+        for name, operation, limit in (
+            ("events", keeping.prune_events, before),
+            ("bodies", keeping.erase_receipts, before),
+            ("receipts", keeping.prune_receipts, longest),
+            ("dials", keeping.prune_dials, before),
+            ("keys", keeping.prune_keys, keys),
+        ):
+            total[name] = 0
+            while found := await self._write(operation, before=limit):
+                total[name] += found
+                if progress is not None:
+                    progress(name, found)
         return total
 
     def stats(self) -> Awaitable[Mapping[str, int]]:
         """Count what is there."""
         return self._read(keeping.stats)
+
+    def namespaces(self) -> Awaitable[tuple[str, ...]]:
+        """List the namespaces that hold anything, this one or others."""
+        return self._read(keeping.namespaces)
 
     # Being told of changes.
 

@@ -15,11 +15,20 @@ def is_known(tx: Transaction) -> bool:
     return one(tx, "SELECT 1 FROM owners WHERE owner = ?", tx.owner) is not None
 
 
+def known(tx: Transaction) -> list[str]:
+    """List who has work in hand, or had it and was not found dead yet."""
+    return [owner for (owner,) in tx.rows("SELECT owner FROM owners")]
+
+
 def register(tx: Transaction, *, former: str | None = None) -> None:
     """Begin to live, perhaps after others thought that we were dead under our former name."""
     if former is not None:
         recover(tx, former)
-    tx.change("INSERT INTO owners (owner, beat, since) VALUES (?, 0, ?)", tx.owner, tx.now)
+    tx.change(
+        "INSERT INTO owners (owner, beat, since) VALUES (?, 0, ?) ON CONFLICT DO NOTHING",
+        tx.owner,
+        tx.now,
+    )
 
 
 def beat(tx: Transaction) -> dict[str, int]:
@@ -30,7 +39,8 @@ def beat(tx: Transaction) -> dict[str, int]:
 
 def bury(tx: Transaction, owner: str, *, beat: int) -> bool:
     """Take over from one who is gone, unless its heart has beaten after all."""
-    if one(tx, "SELECT 1 FROM owners WHERE owner = ? AND beat > ?", owner, beat) is not None:
+    known = one(tx, f"SELECT beat FROM owners WHERE owner = ?{tx.for_update}", owner)
+    if known is not None and known[0] > beat:
         return False
     recover(tx, owner)
     return True

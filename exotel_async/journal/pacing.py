@@ -45,19 +45,19 @@ def wait_for(pace: Pace, *, most: int, now: float) -> float:
 
 def reserve(tx: Transaction, account: str, *, most: int) -> float:
     """Count one more departure and return 0, or return for how many seconds there is no place."""
-    pace = _read(tx, account)
-    wait = wait_for(pace, most=most, now=tx.now)
+    pace, now = _read(tx, account), tx.moment()
+    wait = wait_for(pace, most=most, now=now)
     if wait == 0.0:
-        ring = [*_recent(pace, now=tx.now), tx.now]
-        _write(tx, account, attrs.evolve(pace, ring=ring))
+        _write(tx, account, attrs.evolve(pace, ring=[*_recent(pace, now=now), now]))
     return wait
 
 
 def hold(tx: Transaction, account: str, *, seconds: float) -> None:
     """Let nobody leave for so long; a hold that lasts longer already stays."""
-    pace, until = _read(tx, account), tx.now + seconds
-    if pace.held_at > tx.now or until > pace.held_until:
-        _write(tx, account, attrs.evolve(pace, held_at=tx.now, held_until=until))
+    pace, now = _read(tx, account), tx.moment()
+    until = now + seconds
+    if pace.held_at > now or until > pace.held_until:
+        _write(tx, account, attrs.evolve(pace, held_at=now, held_until=until))
 
 
 def _recent(pace: Pace, *, now: float) -> list[float]:
@@ -65,17 +65,22 @@ def _recent(pace: Pace, *, now: float) -> list[float]:
 
 
 def _read(tx: Transaction, account: str) -> Pace:
-    found = one(tx, "SELECT ring, held_at, held_until FROM pacing WHERE account = ?", account)
+    """Read the pace of an account, which nobody else changes from now on."""
+    row = f"SELECT ring, held_at, held_until FROM pacing WHERE account = ?{tx.for_update}"
+    found = one(tx, row, account)
     if found is None:
-        return Pace()
+        tx.change(
+            "INSERT INTO pacing (account, ring, held_at, held_until) VALUES (?, '[]', 0, 0)"
+            " ON CONFLICT DO NOTHING",
+            account,
+        )
+        found = tx.rows(row, account)[0]
     ring, held_at, held_until = found
     return Pace(ring=json.loads(ring), held_at=held_at, held_until=held_until)
 
 
 def _write(tx: Transaction, account: str, pace: Pace) -> None:
     tx.change(
-        "INSERT INTO pacing (account, ring, held_at, held_until) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (account) DO UPDATE SET ring = excluded.ring,"
-        " held_at = excluded.held_at, held_until = excluded.held_until",
-        account, json.dumps(pace.ring), pace.held_at, pace.held_until,
+        "UPDATE pacing SET ring = ?, held_at = ?, held_until = ? WHERE account = ?",
+        json.dumps(pace.ring), pace.held_at, pace.held_until, account,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from exotel_async.errors import mask_secrets
 from exotel_async.models.events import CallAnswered, CallTerminated, StatusCallback
@@ -17,7 +17,7 @@ from . import dials
 from .records import AT_ONCE, REJECTED, DialRecord, Receipt, Recorded
 from .rules import after_callback
 from .texts import lane_of, pairs_from_text, pairs_to_text
-from .transaction import Row, Transaction, one
+from .transaction import Row, Transaction, locked, one
 
 _IT = "ns = ? AND kind = ? AND ref = ? AND call_sid = ? AND digest = ?"
 MOST_BODIES = 64  # that are kept of one dial, and of one call under a ref of the user's
@@ -30,9 +30,8 @@ def record(tx: Transaction, receipt: Receipt) -> Recorded:
     digest = digest_for(tx, receipt)
     if receipt.ref is not None and _is_full(tx, receipt, receipt.ref):
         return _refuse(tx, receipt, digest)
-    if not insert_receipts(tx, [receipt], [digest]):
-        return Recorded.DUPLICATE
-    return _apply(tx, receipt, digest)
+    ids = insert_receipts(tx, [receipt], [digest])
+    return _apply(tx, receipt, digest, ids) if ids else Recorded.DUPLICATE
 
 
 def digest_for(tx: Transaction, receipt: Receipt) -> bytes:
@@ -41,43 +40,41 @@ def digest_for(tx: Transaction, receipt: Receipt) -> bytes:
     return digest_of(receipt.event.pairs, scope=scope)
 
 
-def insert_receipts(tx: Transaction, receipts: Sequence[Receipt], digests: Sequence[bytes]) -> int:
-    """Write callbacks down as they came, those that are no copies; tell how many."""
+def insert_receipts(
+    tx: Transaction, receipts: Sequence[Receipt], digests: Sequence[bytes]
+) -> dict[bytes, int]:
+    """Write callbacks down as they came, those that are no copies; tell their ids, by digest."""
     values: list[object] = []
     for receipt, digest in zip(receipts, digests, strict=True):
         values += (
             *_key(tx, receipt, digest), tx.now, receipt.content_type, receipt.query, receipt.body,
         )  # fmt: skip
-    return tx.change(
-        "INSERT INTO receipts (ns, kind, ref, call_sid, digest, received_at, content_type, query,"  # noqa: S608 - no value in it
-        f" body) VALUES {_rows('(?, ?, ?, ?, ?, ?, ?, ?, ?)', receipts)} ON CONFLICT DO NOTHING",
+    rows = tx.rows(
+        "INSERT INTO receipts (ns, kind, ref, call_sid, digest, received_at, content_type, query,"
+        f" body) VALUES {_rows('(?, ?, ?, ?, ?, ?, ?, ?, ?)', receipts)} ON CONFLICT DO NOTHING"
+        " RETURNING id, digest",
         *values,
     )
+    return {bytes(digest): receipt for receipt, digest in rows}
 
 
-def insert_events(tx: Transaction, receipts: Sequence[Receipt], digests: Sequence[bytes]) -> int:
-    """Make an event of each receipt that tells of something new; tell how many.
-
-    Fails where there are more receipts of one call than are kept.
-    """
+def insert_events(
+    tx: Transaction,
+    receipts: Sequence[Receipt],
+    digests: Sequence[bytes],
+    ids: Mapping[bytes, int],
+) -> int:
+    """Make an event of each receipt that tells of something new; tell how many."""
     values: list[object] = []
     for receipt, digest in zip(receipts, digests, strict=True):
         event = receipt.event
         values += (
             tx.namespace, _lane(receipt), identity_of(event, digest=digest), topic_of(event),
-            receipt.kind, receipt.ref, event.call_sid, *_key(tx, receipt, digest), MOST_BODIES,
-            tx.namespace, receipt.ref if receipt.kind == "ref" else None, event.call_sid, AT_ONCE,
-            tx.now,
+            receipt.kind, receipt.ref, event.call_sid, ids[digest], AT_ONCE, tx.now,
         )  # fmt: skip
-    row = (
-        f"(?, ?, ?, ?, ?, ?, ?, (SELECT id FROM receipts WHERE {_IT}),"  # noqa: S608
-        # Too many make a NULL, which a revision must not be; asked alone it would cost far more.
-        " (SELECT CASE WHEN count(*) <= ? THEN 1 END FROM receipts"
-        " WHERE ns = ? AND kind = 'ref' AND ref = ? AND call_sid = ?),"
-        " 0, 'waiting', 0, '', ?, ?)"
-    )
+    row = "(?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 'waiting', 0, '', ?, ?)"
     return tx.change(
-        "INSERT INTO events (ns, lane, identity, topic, kind, ref, call_sid, receipt, revision,"  # noqa: S608 - no value in it
+        "INSERT INTO events (ns, lane, identity, topic, kind, ref, call_sid, receipt, revision,"
         f" delivered, state, attempts, done, run_at, made_at) VALUES {_rows(row, receipts)}"
         " ON CONFLICT DO NOTHING",
         *values,
@@ -103,7 +100,7 @@ def apply_again(tx: Transaction, ref: str, *, call_sid: str | None, not_sid: str
         " WHERE ns = ? AND ref = ? AND kind = 'dial' AND mark = ? ORDER BY id",
         tx.namespace, ref, Recorded.CONTRADICTION,
     )  # fmt: skip
-    for receipt, digest, content_type, query, body, sid in kept:
+    for receipt, fingerprint, content_type, query, body, sid in kept:
         if body is None or sid == not_sid or (call_sid is not None and sid != call_sid):
             continue
         # From now on it counts as received: it is kept as long as the event made of it.
@@ -112,7 +109,8 @@ def apply_again(tx: Transaction, ref: str, *, call_sid: str | None, not_sid: str
             event=_event(_pairs(content_type, query, body), ref),
             kind="dial", ref=ref, content_type=content_type, query=query, body=body,
         )  # fmt: skip
-        _apply(tx, again, bytes(digest))
+        digest = bytes(fingerprint)
+        _apply(tx, again, digest, {digest: receipt})
 
 
 def _is_full(tx: Transaction, receipt: Receipt, ref: str) -> bool:
@@ -121,7 +119,7 @@ def _is_full(tx: Transaction, receipt: Receipt, ref: str) -> bool:
         "kind = 'ref' AND call_sid = ?", (receipt.event.call_sid,)
     )  # fmt: skip
     (kept,) = tx.rows(
-        "SELECT count(*) FROM (SELECT 1 FROM receipts WHERE ns = ? AND ref = ?"  # noqa: S608 - no value in it
+        "SELECT count(*) FROM (SELECT 1 FROM receipts WHERE ns = ? AND ref = ?"
         f" AND {condition} LIMIT ?) AS kept",
         tx.namespace, ref, *of, MOST_BODIES,
     )[0]  # fmt: skip
@@ -129,22 +127,22 @@ def _is_full(tx: Transaction, receipt: Receipt, ref: str) -> bool:
 
 
 def _refuse(tx: Transaction, receipt: Receipt, digest: bytes) -> Recorded:
-    known = one(tx, f"SELECT 1 FROM receipts WHERE {_IT}", *_key(tx, receipt, digest))  # noqa: S608
+    known = one(tx, f"SELECT 1 FROM receipts WHERE {_IT}", *_key(tx, receipt, digest))
     if known is None:
         _logger.warning("more than %d different callbacks of one call: not kept", MOST_BODIES)
     return Recorded.TOO_MANY if known is None else Recorded.DUPLICATE
 
 
-def _apply(tx: Transaction, receipt: Receipt, digest: bytes) -> Recorded:
+def _apply(tx: Transaction, receipt: Receipt, digest: bytes, ids: Mapping[bytes, int]) -> Recorded:
     contradicted = tell_dial(tx, receipt)
     if contradicted is not None:
         _warn(receipt, contradicted)
         tx.change(
-            f"UPDATE receipts SET mark = ? WHERE {_IT}",  # noqa: S608 - no value in it
+            f"UPDATE receipts SET mark = ? WHERE {_IT}",
             Recorded.CONTRADICTION, *_key(tx, receipt, digest),
         )  # fmt: skip
         return Recorded.CONTRADICTION
-    if insert_events(tx, [receipt], [digest]):
+    if insert_events(tx, [receipt], [digest], ids):
         return Recorded.NEW
     return _merge(tx, receipt.event, _known(tx, receipt, digest))
 
@@ -156,7 +154,7 @@ def tell_dial(tx: Transaction, receipt: Receipt) -> DialRecord | None:
     """
     if receipt.kind != "dial" or receipt.ref is None:
         return None
-    record = dials.read(tx, receipt.ref)
+    record = dials.read_to_change(tx, receipt.ref)
     if record is None:
         return None
     if record.call_sid is None and _is_rejected(tx, receipt):
@@ -192,7 +190,7 @@ def _known(tx: Transaction, receipt: Receipt, digest: bytes) -> Row:
     return tx.rows(
         "SELECT e.id, e.revision, e.delivered, e.state, e.merged, r.content_type, r.query, r.body"
         " FROM events e LEFT JOIN receipts r ON r.id = e.receipt"
-        " WHERE e.ns = ? AND e.lane = ? AND e.identity = ?",
+        f" WHERE e.ns = ? AND e.lane = ? AND e.identity = ?{locked(tx, of='e')}",
         tx.namespace, _lane(receipt), identity_of(receipt.event, digest=digest),
     )[0]  # fmt: skip
 

@@ -104,7 +104,7 @@ class DialRecord:
     next_check: float | None = None  # None: nothing is left to find out
     checks: int = 0  # how often Exotel was asked
     call_sid: str | None = None
-    sid_source: str | None = None  # "answer", or "callback"
+    sid_source: str | None = None  # "answer", "callback", or "match"
     error: ExotelError | None = attrs.field(default=None, eq=False)
 
     def dial(self) -> Dial:
@@ -121,6 +121,25 @@ class DialRecord:
 
 
 SENDING = "sending"  # a state that is never shown: a try is under way
+
+
+@attrs.frozen(kw_only=True)
+class Neighbour:
+    """A dial of the account, whichever service's, that may have to do with a call we found."""
+
+    record: DialRecord
+    ours: bool  # of this namespace
+    sure: bool  # its sid is Exotel's own word: connect's answer, a match, or a record that was read
+    heard: bool  # a callback came through its URL, true or not
+
+
+@attrs.frozen(kw_only=True)
+class Neighbours:
+    """What all services of an account know about calls that were found in a window."""
+
+    rivals: tuple[Neighbour, ...]  # whose call may be any of them
+    owners: tuple[Neighbour, ...]  # whose call has a sid that was asked for
+    pruned: frozenset[str]  # sids, of those, that dials had which are erased
 
 
 @attrs.frozen(kw_only=True)

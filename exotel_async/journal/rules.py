@@ -34,13 +34,41 @@ def after_answer(record: DialRecord, answered: Answered, *, now: float) -> DialR
         return record
     settle_by = record.settle_by or now + record.longest
     open_still = answered.state == DialState.UNKNOWN
+    first = first_search(record)
     return attrs.evolve(
         record,
         state=answered.state,
         error=answered.error,
         settle_by=settle_by,
-        next_check=settle_by if open_still else None,
+        next_check=(settle_by if first is None else first) if open_still else None,
     )
+
+
+def after_match(record: DialRecord, call_sid: str, *, now: float) -> DialRecord | None:
+    """Take in that a call was found which is this dial's and no other's; None where it has one.
+
+    A callback that names another call later contradicts this, and is kept but not applied: an
+    end that was told may be enriched but never exchanged for another, and whoever learned the
+    dial's URL could exchange it. One that comes before it outweighs any match.
+    """
+    if record.state != DialState.UNKNOWN or record.call_sid is not None:
+        return None
+    return attrs.evolve(
+        record,
+        state=DialState.PLACED,
+        call_sid=call_sid,
+        sid_source="match",
+        error=None,
+        next_check=now,
+    )
+
+
+def first_search(record: DialRecord) -> float | None:
+    """Tell when a call of an unknown dial is first searched for; None where nothing was sent."""
+    if record.sent_at is None or record.not_after is None:
+        return None
+    soon = record.not_after + FIRST_CHECK
+    return soon if record.settle_by is None else min(soon, record.settle_by)
 
 
 def after_callback(record: DialRecord, event: StatusCallback, *, now: float) -> DialRecord | None:
@@ -65,7 +93,7 @@ def after_callback(record: DialRecord, event: StatusCallback, *, now: float) -> 
 def after_death(record: DialRecord) -> DialRecord:
     """Take in that whoever held a dial is gone: what was being sent may have arrived."""
     if record.state == SENDING:
-        return attrs.evolve(record, state=DialState.UNKNOWN, next_check=record.settle_by)
+        return attrs.evolve(record, state=DialState.UNKNOWN, next_check=first_search(record))
     return attrs.evolve(record, state=DialState.NOT_SENT, next_check=None)
 
 
@@ -77,7 +105,7 @@ def after_rejection(record: DialRecord) -> DialRecord:
         state=DialState.UNKNOWN if sent else DialState.NOT_SENT,
         call_sid=None,
         sid_source=None,
-        next_check=record.settle_by if sent else None,
+        next_check=first_search(record) if sent else None,
         checks=0,
     )
 

@@ -24,6 +24,7 @@ CREATE TABLE keys (
     PRIMARY KEY (ns, account, idem_key)
 );
 CREATE INDEX keys_alone ON keys (ns, made_at) WHERE state IS NOT NULL;
+CREATE INDEX keys_by_sid ON keys (account, call_sid) WHERE call_sid IS NOT NULL;
 
 CREATE TABLE dials (
     ref TEXT PRIMARY KEY, ns TEXT NOT NULL, account TEXT NOT NULL, idem_key TEXT NOT NULL,
@@ -35,6 +36,10 @@ CREATE TABLE dials (
 CREATE INDEX dials_under_way ON dials (owner) WHERE state IN ('intended', 'sending');
 CREATE INDEX dials_due ON dials (ns, account, next_check) WHERE next_check IS NOT NULL;
 CREATE INDEX dials_by_age ON dials (ns, intended_at);
+CREATE INDEX dials_by_sending ON dials (account, sent_at) WHERE sent_at IS NOT NULL;
+CREATE INDEX dials_by_sid ON dials (account, call_sid) WHERE call_sid IS NOT NULL;
+-- A call that was matched is one dial's, whoever else matches it at the same moment.
+CREATE UNIQUE INDEX dials_matched ON dials (account, call_sid) WHERE sid_source = 'match';
 
 CREATE TABLE outcomes (
     ref TEXT PRIMARY KEY, state TEXT NOT NULL, source TEXT NOT NULL,
@@ -62,7 +67,7 @@ CREATE TABLE events (
     error TEXT,
     UNIQUE (ns, lane, identity)
 );
-CREATE INDEX events_due ON events (ns, topic, run_at) WHERE state = 'waiting';
+CREATE INDEX events_due ON events (ns, topic, run_at, id) WHERE state = 'waiting';
 CREATE INDEX events_dead ON events (ns) WHERE state = 'dead';
 CREATE INDEX events_by_age ON events (ns, made_at);
 
@@ -70,10 +75,10 @@ CREATE INDEX events_by_age ON events (ns, made_at);
 CREATE TABLE lanes (
     fence INTEGER PRIMARY KEY AUTOINCREMENT, ns TEXT NOT NULL, lane TEXT NOT NULL,
     owner TEXT NOT NULL,
-    suspect INTEGER NOT NULL,  -- 1: nobody ever came back from it, and it is tried once more
+    suspect INTEGER NOT NULL,  -- 1, once at a time: nobody ever came back, and it's tried again
     UNIQUE (ns, lane)
 );
-CREATE INDEX lanes_of_suspects ON lanes (ns) WHERE suspect = 1;
+CREATE UNIQUE INDEX lanes_of_suspects ON lanes (ns) WHERE suspect = 1;
 CREATE INDEX lanes_of_owner ON lanes (owner);
 
 CREATE TABLE pacing (

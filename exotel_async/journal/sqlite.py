@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,10 +16,21 @@ from typing import Concatenate, ParamSpec, TypeVar
 from exotel_async.errors import ConfigurationError, JournalError
 from exotel_async.models.clock import Clock
 
-from .database import SQLiteTransaction, connect, copy_into, give_back_pages, told_as_ours
+from .database import (
+    SQLiteTransaction,
+    connect,
+    copy_into,
+    give_back_pages,
+    known_schema,
+    told_as_ours,
+    watch,
+)
 from .journal import KEPT, KEYS_KEPT, Journal
+from .locks import is_free
+from .settings import check_positive, check_whole
+from .standing import Standing, stand_of
 from .transaction import Transaction
-from .writer import Writer
+from .writer import Writer, lock_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,9 +74,8 @@ class SQLiteJournal(Journal):
             "most_waiting": most_waiting,
         }
         for name, value in limits.items():
-            _check_positive(name, value)
-        if not isinstance(most_waiting, int):
-            raise ConfigurationError(f"most_waiting must be a whole number, but is {most_waiting}")
+            check_positive(name, value)
+        check_whole("most_waiting", most_waiting, least=1)
         self.path: Path = _checked_path(path)
         self._file = self.path.absolute()
         self._lease = lease
@@ -133,11 +144,42 @@ class SQLiteJournal(Journal):
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
+    async def migrate(self) -> int:
+        """Make the file, or upgrade its tables; tell how many steps that took.
+
+        Opening does it, too.
+        """
+        async with self:
+            return self._require_open().steps
+
+    async def standing(self) -> Standing:
+        """Tell how the store stands, without opening it: nothing in it is changed."""
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> Standing:
+        path = self.path.resolve()
+        with told_as_ours(f"read {path.name}"), closing(watch(path)) as connection:
+            connection.execute("BEGIN")
+            now = self.clock.now().timestamp()
+            tx = SQLiteTransaction(connection, namespace=self.namespace, owner="", now=now)
+            return stand_of(
+                tx,
+                engine=f"SQLite {sqlite3.sqlite_version}",
+                schema=known_schema(connection),
+                lives=lambda owner: not is_free(lock_of(path, owner)),
+            )
+
     async def prune(
-        self, *, older_than: timedelta = KEPT, keys_older_than: timedelta = KEYS_KEPT
+        self,
+        *,
+        older_than: timedelta = KEPT,
+        keys_older_than: timedelta = KEYS_KEPT,
+        progress: Callable[[str, int], None] | None = None,
     ) -> dict[str, int]:
         """Erase what is old, as every journal does; the file shrinks by what became free."""
-        erased = await super().prune(older_than=older_than, keys_older_than=keys_older_than)
+        erased = await super().prune(
+            older_than=older_than, keys_older_than=keys_older_than, progress=progress
+        )
         while await self._write(give_back_pages):
             pass
         return erased
@@ -178,12 +220,6 @@ def _checked_path(path: object) -> Path:
     if str(path) in ("", ":memory:"):
         raise ConfigurationError("path must be that of a file; for memory take MemoryJournal")
     return Path(path)
-
-
-def _check_positive(name: str, value: object) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not value > 0:  # type: ignore[operator]  # a number
-        raise ConfigurationError(f"{name} must be a number above 0, but is {value!r}")
 
 
 def _warn_of_old_builds() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -26,7 +26,19 @@ class Transaction(Protocol):
 
     @property
     def now(self) -> float:
-        """The time, in seconds since the epoch."""
+        """The time, in seconds since the epoch; of whoever keeps the store, where many share it."""
+        ...
+
+    @property
+    def for_update(self) -> str:
+        """What a SELECT ends with whose rows will be changed by what was read of them.
+
+        Nothing where one writes at a time anyway.
+        """
+        ...
+
+    def moment(self) -> float:
+        """Tell what time it is by now: `now` is from before whatever was waited for."""
         ...
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
@@ -39,6 +51,20 @@ class Transaction(Protocol):
 
 
 Operation = Callable[Concatenate[Transaction, P], T]
+
+
+def several(parameters: Collection[object]) -> str:
+    """Write the places of a list.
+
+    >>> several([1, 2, 3])
+    '(?, ?, ?)'
+    """
+    return f"({', '.join('?' * len(parameters))})"
+
+
+def locked(tx: Transaction, *, of: str, skip: bool = False) -> str:
+    """Write the end of a SELECT that keeps one table's rows; `skip` what others keep already."""
+    return f"{tx.for_update} OF {of}{' SKIP LOCKED' * skip}" if tx.for_update else ""
 
 
 def one(tx: Transaction, sql: str, *parameters: object) -> Row | None:

@@ -17,10 +17,8 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
-
-import attrs
 
 from exotel_async.errors import JournalError
 from exotel_async.models.clock import Clock
@@ -28,7 +26,8 @@ from exotel_async.models.clock import Clock
 from . import owners
 from .database import SQLiteTransaction, begin, connect, failure, migrate, told_as_ours
 from .locks import FileLock, is_free
-from .together import NAMELESS, TOGETHER
+from .orders import Order, answer, carry_out_together, in_loop
+from .together import NAMELESS
 from .transaction import Transaction
 
 P = ParamSpec("P")
@@ -45,31 +44,6 @@ _BRIEF = 0.5  # seconds that what we do for ourselves waits for the file
 _IDLE = 0.5  # seconds, where nobody waits for that
 
 _logger = logging.getLogger("exotel_async.journal")
-
-
-@attrs.define(eq=False)
-class _Order:
-    """What is to be done, for whom, and what became of it."""
-
-    operation: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    given_at: float
-    result: Any = None
-    error: BaseException | None = None
-
-    def carry_out(self, tx: Transaction) -> None:
-        self.result = self.operation(tx, *self.args, **self.kwargs)
-
-    def tell(self) -> None:
-        if self.future.done():  # whoever waited was cancelled; what is committed stays
-            return
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)
 
 
 class Writer:
@@ -89,6 +63,7 @@ class Writer:
     ) -> None:
         self.pid: int = os.getpid()
         self.owner: str = uuid4().hex
+        self.steps: int = 0  # that it took to bring the tables to the newest schema
         self._path = path
         self._namespace = namespace
         self._clock = clock
@@ -97,9 +72,9 @@ class Writer:
         self._most_waiting = most_waiting
         self._tell = tell
         self._listened_to = listened_to
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._last_took = 0.0
-        self._given: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
+        self._given: dict[asyncio.AbstractEventLoop, list[Order]] = {}
         self._ending = False
         self._gate = threading.Lock()  # several loops may order, and one of them end
         self._lock = FileLock(_beside(path, "lock"))
@@ -147,7 +122,7 @@ class Writer:
             elif self._orders.qsize() + len(given) >= self._most_waiting:
                 future.set_exception(JournalError("too many writes wait for the journal already"))
             else:
-                given.append(_Order(operation, args, kwargs, loop, future, time.monotonic()))
+                given.append(Order(operation, args, kwargs, loop, future, time.monotonic()))
                 if len(given) == 1:
                     self._given[loop] = given
                     loop.call_soon(self._hand_over, loop)
@@ -173,9 +148,9 @@ class Writer:
                 self._open()
         except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             self._close()
-            _in_loop(loop, _settle, begun, error)
+            in_loop(loop, _settle, begun, error)
             return
-        _in_loop(loop, _settle, begun, None)
+        in_loop(loop, _settle, begun, None)
         try:
             self._work()
         finally:
@@ -189,7 +164,7 @@ class Writer:
         try:
             self._connection = connect(self._path)
             self._closing.callback(self._connection.close)
-            migrate(self._connection)
+            self.steps = migrate(self._connection)
         finally:
             self._lock.give_back()
         found = self._path.stat()
@@ -205,9 +180,9 @@ class Writer:
                 return
             self._tend()
 
-    def _take(self) -> list[_Order]:
+    def _take(self) -> list[Order]:
         """Wait for an order; take along all that wait with it."""
-        orders: list[_Order] = []
+        orders: list[Order] = []
         wait = _LOOK_AROUND if self._listened_to() else _IDLE
         try:
             first = self._orders.get(timeout=min(wait, self._beat_every))
@@ -221,19 +196,19 @@ class Writer:
             pass
         return orders
 
-    def _carry_out(self, orders: list[_Order]) -> None:
+    def _carry_out(self, orders: list[Order]) -> None:
         before = self._connection.total_changes
         try:
             self._commit(orders, until=orders[0].given_at + self._commit_timeout)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             ours = error if isinstance(error, JournalError) else failure("write", error)
             for order in orders:
-                order.result, order.error = None, ours
+                order.fail(ours)
         if self._connection.total_changes != before:  # or who looks in vain would wake himself
             self._tell()
-        self._answer(orders)
+        answer(orders)
 
-    def _commit(self, orders: list[_Order], *, until: float) -> None:
+    def _commit(self, orders: list[Order], *, until: float) -> None:
         """Carry out a batch in one transaction; what fails of it fails alone."""
         if not self._lock.take(until=max(until, time.monotonic())):
             raise JournalError("the journal is locked by another process")
@@ -255,7 +230,7 @@ class Writer:
         self._connection.execute("COMMIT")
         self._last_took = time.monotonic() - begun
 
-    def _begin(self, orders: list[_Order], *, until: float) -> Transaction:
+    def _begin(self, orders: list[Order], *, until: float) -> Transaction:
         """Begin a transaction, under a name by which others know that we live.
 
         Nothing may be held in the name of somebody whose work others have taken over already:
@@ -276,10 +251,10 @@ class Writer:
         self._own_lock.try_take()
         owners.register(self._transaction(), former=former)
 
-    def _carry_out_all(self, orders: list[_Order], tx: Transaction) -> None:
+    def _carry_out_all(self, orders: list[Order], tx: Transaction) -> None:
         """Do it the quick way, and only where something is odd each by itself."""
         try:
-            _carry_out_together(orders, tx)
+            carry_out_together(orders, tx)
         except Exception:  # noqa: BLE001 - whose fault it is shows when they are alone
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -287,7 +262,7 @@ class Writer:
             for order in orders:
                 self._carry_out_one(order, tx)
 
-    def _carry_out_one(self, one: _Order, tx: Transaction) -> None:
+    def _carry_out_one(self, one: Order, tx: Transaction) -> None:
         execute = self._connection.execute
         execute("SAVEPOINT one")
         try:
@@ -298,14 +273,6 @@ class Writer:
             execute("ROLLBACK TO one")
             one.error = failure("write", error) if isinstance(error, sqlite3.Error) else error
         execute("RELEASE one")
-
-    def _answer(self, orders: list[_Order]) -> None:
-        """Wake each loop once, however many orders of its were carried out."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
-        for order in orders:
-            by_loop.setdefault(order.loop, []).append(order)
-        for loop, its in by_loop.items():
-            _in_loop(loop, _tell_all, its)
 
     def _tend(self) -> None:
         """Do what is due between two batches; what fails is done the next time."""
@@ -338,7 +305,7 @@ class Writer:
     def _alone(self, operation: Callable[[Transaction], T], *, patience: float = _BRIEF) -> T:
         """Carry out an operation of our own; orders must not wait long for that."""
         now = time.monotonic()
-        order = _Order(operation, (), {}, None, None, now)  # type: ignore[arg-type]  # nobody waits for it
+        order = Order(operation, (), {}, None, None, now)  # type: ignore[arg-type]  # nobody waits for it
         self._commit([order], until=now + patience)
         if order.error is not None:
             raise order.error
@@ -393,35 +360,16 @@ class Writer:
         self._lock.give_back()
 
     def _lock_of(self, owner: str) -> Path:
-        return _beside(self._path, f"owner-{owner}")
+        return lock_of(self._path, owner)
+
+
+def lock_of(path: Path, owner: str) -> Path:
+    """Name the file that an owner holds locked as long as it lives."""
+    return _beside(path, f"owner-{owner}")
 
 
 def _beside(path: Path, what: str) -> Path:
     return path.with_name(f"{path.name}-{what}")
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop, tell: Callable[..., object], *args: object) -> None:
-    try:
-        loop.call_soon_threadsafe(tell, *args)
-    except RuntimeError:
-        _logger.debug("whoever waited for the journal is gone: its loop is closed")
-
-
-def _carry_out_together(orders: list[_Order], tx: Transaction) -> None:
-    """Carry out as one what can be, and first: who waits at the same time waits in no order."""
-    for operation, together in TOGETHER.items():
-        alike = [order for order in orders if order.operation is operation]
-        results = together(tx, [order.args[0] for order in alike])
-        for order, result in zip(alike, results, strict=True):
-            order.result = result
-    for order in orders:
-        if order.operation not in TOGETHER:
-            order.carry_out(tx)
-
-
-def _tell_all(orders: list[_Order]) -> None:
-    for order in orders:
-        order.tell()
 
 
 def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:

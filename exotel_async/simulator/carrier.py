@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
+from email.utils import format_datetime
 from functools import partial
 from random import Random
 from urllib.parse import unquote
@@ -137,6 +138,8 @@ class Carrier:
         if fault is not None:
             reply = fault.spoil(reply)
         self._note(asked, reply, fault, refused)
+        date = format_datetime(self._clock.now().astimezone(UTC), usegmt=True)
+        reply = attrs.evolve(reply, headers={"Date": date, **reply.headers})
         return Answer(reply=reply, first=tuple(self._early))
 
     def put(self, call: Call) -> None:

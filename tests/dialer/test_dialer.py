@@ -89,6 +89,17 @@ class TestConnect:
         assert (params["CustomField"], params["StreamType"]) == ("x", "y")
         assert not made.sim.complaints
 
+    async def test_custom_field(self, made):
+        """The ref goes where a record may show it, if the user says nothing there."""
+        flow = {"from_": NUMBERS["from_"], "caller_id": NUMBERS["caller_id"], "flow_id": 926}
+        dial = await made.connect()
+        again = await made.connect(custom_field=None)
+        other = await made.dialer.connect_to_flow(**flow, idempotency_key="flow")
+        sent = [dict(one.params)["CustomField"] for one in made.sim.requests]
+
+        assert sent == [dial.ref, other.ref]
+        assert again.ref == dial.ref
+
     async def test_flow(self, made):
         """A call to a flow is placed; only the four-field callback comes for it."""
         flow = {"from_": NUMBERS["from_"], "caller_id": NUMBERS["caller_id"], "flow_id": 926}
@@ -318,6 +329,7 @@ class TestRetryIf:
         made.sim.fault("reset-after-read", on="connect")
         made.sim.fault("callback-lost", times=None)
         retry_if = {"refused", "not_sent", "not_placed"}
+        made.sim.fault("500-json", on="bulk", times=None)
         first = await made.connect(time_limit=60)
         outcome = await made.outcome(first)
         second = await made.connect(time_limit=60, retry_if=retry_if)

@@ -92,7 +92,7 @@ async def assert_right(made: World, fault: str, callbacks: str, dial: Dial) -> N
     assert again.ref == dial.ref
     if dial.state == DialState.NOT_SENT:
         assert outcome.state == OutcomeState.NOT_PLACED
-    elif calls and (callbacks != "lost" or EXPECTED[fault].state == PLACED):
+    elif calls:
         assert (outcome.state, outcome.call_sid) == (OutcomeState.ENDED, calls[0].sid)
         assert outcome.status == calls[0].status == "completed"
         assert outcome.confirmed
@@ -101,8 +101,8 @@ async def assert_right(made: World, fault: str, callbacks: str, dial: Dial) -> N
     else:
         assert (outcome.state, outcome.call_sid) == (OutcomeState.UNRESOLVED, None)
     if callbacks in ("lost", "late") and outcome.state == OutcomeState.ENDED:
-        late_enough = callbacks == "lost" or EXPECTED[fault].state == PLACED
-        assert outcome.source == (OutcomeSource.POLL if late_enough else OutcomeSource.CALLBACK)
+        known = EXPECTED[fault].state == PLACED
+        assert outcome.source == (OutcomeSource.POLL if known else OutcomeSource.MATCH)
     assert [told.revision for told in made.told] == [outcome.revision] == [1]
     assert (await made.journal.stats())["dials_open"] == 0
 

@@ -48,6 +48,12 @@ async def unknown(made: World, **changes: object) -> Dial:
     return dial
 
 
+async def lost(made: World, **changes: object) -> Dial:
+    """Lose connect's answer for good: no search finds the call."""
+    made.sim.fault("500-json", on="bulk", times=None)
+    return await unknown(made, **changes)
+
+
 class FailingPacer:
     """A pacer whose journal fails so many times."""
 
@@ -285,7 +291,7 @@ class TestForgery:
     async def test_made_up_sid(self):
         """A sid that Exotel denies up to the horizon was never ours; then nobody can tell."""
         async with world() as made:
-            dial = await unknown(made)
+            dial = await lost(made)
             assert await post(made, url_of(made), CallSid="f" * 32) == 200
             await made.pass_time(minutes=20)
             believed = (await made.journal.look(dial.ref))[1]
@@ -328,13 +334,13 @@ class TestForgery:
         async with world() as made:
             made.sim.fault("callback-lost", times=None)
             dials = [await made.connect(f"k{i}", **LIMIT) for i in range(3)]
-            lost = await unknown(made)
+            unheard = await lost(made)
             await post(
                 made, url_of(made, 3), CallSid=sid, EventType="answered", Status="in-progress"
             )
             await made.pass_time(minutes=4)
             known = [(await made.journal.look(dial.ref))[1] for dial in dials]
-            outcome = await made.outcome(lost)
+            outcome = await made.outcome(unheard)
 
             assert [found and found.state for found in known] == [OutcomeState.ENDED] * 3
             assert (outcome.state, outcome.call_sid) == (OutcomeState.UNRESOLVED, None)
@@ -366,7 +372,7 @@ class TestCorrection:
         """A callback after the verdict corrects it, once, and is told."""
         caplog.set_level(logging.INFO)
         async with world() as made:
-            dial = await unknown(made)
+            dial = await lost(made)
             (sid,) = made.sim.calls
             verdict = await made.outcome(dial)
             await post(made, url_of(made), CallSid=sid)
@@ -386,7 +392,7 @@ class TestCorrection:
     async def test_late_and_forged(self):
         """A made-up callback after the verdict corrects nothing."""
         async with world() as made:
-            dial = await unknown(made)
+            dial = await lost(made)
             verdict = await made.outcome(dial)
             await post(made, url_of(made), CallSid="f" * 32)
             await made.pass_time(hours=30, step=600)

@@ -26,7 +26,11 @@ from exotel_async.dialer.steps import (
     Missing,
     PutOff,
     Reject,
+    Searched,
+    Seek,
     after_asking,
+    after_match,
+    after_searching,
     next_poll,
     next_step,
     numbers_fit,
@@ -46,6 +50,7 @@ RECORD = DialRecord(
 )  # fmt: skip
 BY_CALLBACK = attrs.evolve(RECORD, sid_source="callback")
 UNKNOWN = attrs.evolve(RECORD, state=DialState.UNKNOWN, call_sid=None, sid_source=None)
+MATCHED = attrs.evolve(RECORD, sid_source="match")
 ENDING = CallTerminated(call_sid="s1", status="completed")
 OVER = Call(sid="s1", status="completed", from_="09812300001", to="09812300002")
 GOING_ON = attrs.evolve(OVER, status="in-progress")
@@ -56,7 +61,7 @@ records = st.builds(
     st.just(RECORD),
     state=st.sampled_from([*DialState, SENDING]),
     call_sid=st.sampled_from(["s1", None]),
-    sid_source=st.sampled_from(["answer", "callback"]),
+    sid_source=st.sampled_from(["answer", "callback", "match"]),
     settle_by=st.sampled_from([HORIZON, None]),
     checks=st.integers(0, 2000),
 )
@@ -113,13 +118,32 @@ class TestNextStep:
         assert step == Ask("s1", singly=False)
 
     def test_unknown(self):
-        """An unknown dial of which nobody heard is waited for up to the horizon, no longer."""
-        before = next_step(DueDial(record=UNKNOWN), now=HORIZON - 1, confirm="new")
-        after = next_step(DueDial(record=UNKNOWN), now=HORIZON, confirm="new")
+        """The call of an unknown dial is searched for, three minutes after its last moment."""
+        first = SENT + 5 + 180
+        before = next_step(DueDial(record=UNKNOWN), now=first - 1, confirm="new")
+        after = next_step(DueDial(record=UNKNOWN), now=first, confirm="new")
+
+        assert before == PutOff(first)
+        assert after == Seek()
+
+    def test_unknown_and_never_sent(self):
+        """Where no moment of sending is known there is nothing to search in."""
+        record = attrs.evolve(UNKNOWN, sent_at=None)
+        before = next_step(DueDial(record=record), now=HORIZON - 1, confirm="new")
+        after = next_step(DueDial(record=record), now=HORIZON, confirm="new")
 
         assert before == PutOff(HORIZON)
         assert isinstance(after, Conclude)
         assert after.outcome.state == OutcomeState.UNRESOLVED
+
+    @pytest.mark.parametrize("confirm", ["new", "never"])
+    def test_matched(self, confirm):
+        """A callback that ends a call which was found needs no question."""
+        due = DueDial(record=MATCHED, ending=ENDING)
+        step = next_step(due, now=SENT, confirm=confirm)
+
+        assert isinstance(step, Conclude)
+        assert step.outcome.confirmed
 
     def test_late_news(self):
         """What a callback adds to an end that is known is added, and asked about no more."""
@@ -265,6 +289,54 @@ class TestAfterAsking:
         if isinstance(step, Conclude) and step.outcome.state == OutcomeState.ENDED:
             by_record = isinstance(found, Call) and found.status == "completed"
             assert due.ending is not None or by_record
+
+
+class TestAfterSearching:
+    def test_not_found_yet(self):
+        """Up to the horizon a call that is not in the list may be going on."""
+        due = DueDial(record=UNKNOWN)
+        early = after_searching(due, Searched(SENT + 185), now=SENT + 186)
+        late = after_searching(due, Searched(HORIZON - 1), now=HORIZON + 1)
+
+        assert early == PutOff(SENT + 5 + 360)
+        assert late == PutOff(HORIZON)
+
+    def test_not_found(self):
+        """After the horizon nobody can tell, or it is proven."""
+        due = DueDial(record=UNKNOWN)
+        nobody = after_searching(due, Searched(HORIZON), now=HORIZON)
+        proven = after_searching(due, Searched(HORIZON, denied=True), now=HORIZON)
+
+        assert isinstance(nobody, Conclude)
+        assert isinstance(proven, Conclude)
+        assert (nobody.outcome.state, nobody.outcome.confirmed) == (OutcomeState.UNRESOLVED, False)
+        assert (proven.outcome.state, proven.outcome.confirmed) == (OutcomeState.NOT_PLACED, True)
+        assert proven.outcome.source == OutcomeSource.MATCH
+
+    def test_failed(self):
+        """Where Exotel can't be asked it is asked again, for a day after the horizon."""
+        due = DueDial(record=UNKNOWN)
+        given_up = after_searching(due, Failed(), now=END)
+
+        assert after_searching(due, Failed(), now=HORIZON) == PutOff(HORIZON + 30)
+        assert after_searching(due, Failed(90), now=HORIZON) == PutOff(HORIZON + 90)
+        assert isinstance(given_up, Conclude)
+        assert given_up.outcome.state == OutcomeState.UNRESOLVED
+
+
+class TestAfterMatch:
+    def test_over(self):
+        """A record that is final ends the call, and Exotel itself said so."""
+        step = after_match(MATCHED, OVER)
+
+        assert step is not None
+        assert (step.outcome.state, step.outcome.call_sid) == (OutcomeState.ENDED, "s1")
+        assert (step.outcome.source, step.outcome.confirmed) == (OutcomeSource.MATCH, True)
+
+    @pytest.mark.parametrize("status", ["in-progress", "hibernating", None])
+    def test_going_on(self, status):
+        """One that is not is asked about from now on like any other."""
+        assert after_match(MATCHED, attrs.evolve(OVER, status=status)) is None
 
 
 class TestPolls:

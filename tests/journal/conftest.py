@@ -14,7 +14,8 @@ def clock():
 
 @pytest.fixture(params=STORES)
 async def store(request, tmp_path, clock):
-    made = STORES[request.param](tmp_path, clock)
+    dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else ""
+    made = STORES[request.param](tmp_path, clock, dsn)
     async with made.stack:
         yield made
 

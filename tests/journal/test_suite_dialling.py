@@ -266,11 +266,11 @@ class TestAnswered:
         assert (await outcome_of(journal)).state == "not_placed"
 
     async def test_unknown(self, journal):
-        """What is unknown is looked at when the horizon is reached."""
+        """What is unknown is searched for three minutes after it can have been sent."""
         await send(journal, answer=UNKNOWN)
 
         dial = await state_of(journal)
-        assert await journal.next_due(ACCOUNT) == dial.settle_by
+        assert await journal.next_due(ACCOUNT) == dial.not_after + 180.0
         assert isinstance(dial.error, OutcomeUnknownError)
 
     async def test_refused_after_a_callback(self, journal, caplog):
@@ -333,7 +333,7 @@ class TestOwnersDeath:
         await store.bury(journal)
 
         dial = await state_of(journal)
-        assert (dial.state, dial.next_check) == ("unknown", dial.settle_by)
+        assert (dial.state, dial.next_check) == ("unknown", dial.not_after + 180.0)
         assert await outcome_of(journal) is None
         assert not await journal.unsent("d1")
 

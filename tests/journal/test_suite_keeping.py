@@ -318,13 +318,13 @@ class TestBackup:
 
         assert (tmp_path / "copy.db").read_text() == "mine"
 
-    async def test_half_a_copy(self, journal, tmp_path, monkeypatch):
+    async def test_half_a_copy(self, journal, store, tmp_path, monkeypatch):
         """Half a copy is not left behind."""
 
         def fail(*_args):
             raise sqlite3.OperationalError("disk I/O error")
 
-        monkeypatch.setattr("exotel_async.journal.database._copy", fail)
+        monkeypatch.setattr(store.copies, fail)
 
         with pytest.raises(JournalError, match="disk I/O"):
             await journal.backup(tmp_path / "copy.db")

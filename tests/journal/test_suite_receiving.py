@@ -340,11 +340,12 @@ class TestReject:
         await journal.reject("d1", call_sid="forged")
 
     async def test_back_to_unknown(self, journal):
-        """A sid that Exotel denies is taken back, and the horizon is waited for."""
+        """A sid that Exotel denies is taken back, and the dial's call is searched for."""
         await self.rejected(journal)
 
         dial = await state_of(journal)
-        assert (dial.state, dial.call_sid, dial.next_check) == ("unknown", None, dial.settle_by)
+        assert (dial.state, dial.call_sid) == ("unknown", None)
+        assert dial.next_check == dial.not_after + 180.0
 
     async def test_it_comes_again(self, journal):
         """What Exotel denied is not believed the second time."""

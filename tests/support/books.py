@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 from clocks import FakeClock
 
 from exotel_async import CallOutcome, Dial, OutcomeState, decode_callback
-from exotel_async.journal import Journal, MemoryJournal, SQLiteJournal
+from exotel_async.journal import Journal, MemoryJournal, PostgresJournal, SQLiteJournal
 from exotel_async.journal.dialling import recover
+from exotel_async.journal.postgres import heart
 from exotel_async.journal.records import Claim, DialRecord, NewDial, Receipt
 
 T = TypeVar("T")
@@ -119,7 +120,9 @@ class Store:
 
     folder: Path
     clock: FakeClock
+    dsn: str  # of a database, for those that need one
     stack: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+    copies: ClassVar[str] = "exotel_async.journal.database._copy"  # what fills a backup
 
     async def open(self, **options: Any) -> Journal:
         """Open one more journal on these books."""
@@ -162,4 +165,23 @@ class SQLiteStore(Store):
             await other._write(recover, journal._writer.owner)
 
 
-STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SQLiteStore}
+@attrs.define(eq=False)
+class PostgresStore(Store):
+    """All journals use one database."""
+
+    copies: ClassVar[str] = "exotel_async.journal.postgres.backup._copy"
+
+    async def open(self, **options: Any) -> Journal:
+        journal = PostgresJournal(self.dsn, clock=self.clock, **options)
+        return await self.stack.enter_async_context(journal)
+
+    async def bury(self, journal: Journal) -> None:
+        async with PostgresJournal(self.dsn, clock=self.clock) as other:
+            await other._write(heart.bury, journal._engine.owner, beat=2**62)
+
+
+STORES: dict[str, type[Store]] = {
+    "memory": MemoryStore,
+    "sqlite": SQLiteStore,
+    "postgres": PostgresStore,
+}

@@ -18,6 +18,7 @@ from exotel_async.dialer.sending import BookKeeper
 from exotel_async.errors import NoAnswerError, NotSentError
 from exotel_async.journal import delivering, dialling, outcomes, receiving
 from exotel_async.journal.journal import Journal
+from exotel_async.journal.orders import answer
 from exotel_async.journal.records import Intended, Recorded
 from exotel_async.journal.writer import Writer
 from exotel_async.models.dials import DialState
@@ -70,7 +71,7 @@ def _told_before_the_commit() -> None:
 
     def at_once(self: Writer, orders: Any, tx: Any) -> None:
         carry_out_all(self, orders, tx)
-        self._answer([order for order in orders if order.loop is not None])
+        answer([order for order in orders if order.loop is not None])
         time.sleep(_SOON)
 
     Writer._carry_out_all = at_once  # type: ignore[method-assign]
@@ -78,11 +79,12 @@ def _told_before_the_commit() -> None:
 
 @_mutant("mark without a fence")
 def _mark_without_a_fence() -> None:
-    def leave(tx: Any, claim: Any) -> bool:
-        tx.change("DELETE FROM lanes WHERE fence = ?", claim.fence)
-        return True
+    def leave_all(tx: Any, claims: Any) -> set[int]:
+        for claim in claims:
+            tx.change("DELETE FROM lanes WHERE fence = ?", claim.fence)
+        return {claim.fence for claim in claims}
 
-    delivering._leave = leave
+    delivering._leave_all = leave_all
     delivering._is_ours = lambda tx, claim: True
 
 
@@ -101,14 +103,7 @@ def _done_before_its_handlers() -> None:
 
 @_mutant("attempts counted at the end")
 def _attempts_counted_at_the_end() -> None:
-    take = delivering._take
-
-    def taken(tx: Any, row: Any) -> Any:
-        claim = take(tx, row)
-        tx.change("UPDATE events SET attempts = attempts - 1 WHERE id = ?", claim.event_id)
-        return claim
-
-    delivering._take = taken
+    delivering._count_tries = lambda tx, events: None
 
 
 @_mutant("progress forgotten")

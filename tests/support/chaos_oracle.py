@@ -138,9 +138,20 @@ def _said(callback: Delivered) -> tuple[str, str]:
 def _dialled_twice(found: Evidence) -> Iterator[str]:
     rang = Counter(key_of(call.from_) for call in found.calls.values())
     for key in found.keys:
-        may_ring = [one for one in _posts(found, key) if one.status not in _REFUSALS]
+        may_ring = [
+            one
+            for one in _posts(found, key)
+            if one.status not in _REFUSALS and not _was_denied(found, one)
+        ]
         if len(may_ring) > 1 or rang[key] > 1:
             yield f"{key}: {len(may_ring)} POSTs that could ring, {rang[key]} calls"
+
+
+def _was_denied(found: Evidence, post: Received) -> bool:
+    """Tell whether a search found that a POST had rung nobody, and rightly: another may follow."""
+    ref = _ref_in(dict(post.params)["StatusCallback"])
+    denied = {one["ref"] for one in found.lines if one.get("state") == "not_placed"}
+    return ref in denied and ref not in map(_ref_of, found.calls.values())
 
 
 def _posts(found: Evidence, key: str) -> list[Received]:
@@ -176,7 +187,7 @@ def _wrong(found: Evidence) -> Iterator[str]:
     for line in found.lines:  # every single one, not only the last
         if line["handler"] == "outcome" and line["state"] in ("refused", "not_placed"):
             call = by_key.get(line["key"])
-            if call is not None and dict(_callback_of(call)).get("ref") == line["ref"]:
+            if call is not None and _ref_of(call) == line["ref"]:
                 yield f"{line['key']} was said to be {line['state']}, and its phone rang"
     yield from _wrong_marks(found)
 
@@ -204,12 +215,15 @@ def _wrong_with(end: Mapping[str, Any], call: Call | None) -> Iterator[str]:
         yield f"{end['state']}, but there was a call: {call.status}"
 
 
-def _callback_of(call: Call) -> dict[str, str]:
-    """Tell the ref in a call's callback URL."""
+def _ref_of(call: Call) -> str | None:
     if call.order is None or call.order.callback is None:
-        return {}
-    segment = call.order.callback.url.rstrip("/").rpartition("/")[2]
-    return {"ref": _decoded(segment.partition(".")[0])}
+        return None
+    return _ref_in(call.order.callback.url)
+
+
+def _ref_in(url: str) -> str:
+    segment = url.rstrip("/").rpartition("/")[2]
+    return _decoded(segment.partition(".")[0])
 
 
 def _decoded(text: str) -> str:

@@ -1,0 +1,1 @@
+"""A journal on PostgreSQL, for many machines: threads, connections, transactions tried again."""
