@@ -27,6 +27,7 @@ from exotel_async.cli.rows import Look
 from exotel_async.cli.running import execute
 from exotel_async.cli.screen import Screen
 from exotel_async.cli.world import World
+from exotel_async.journal import PostgresJournal
 from exotel_async.simulator import Simulator
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -216,6 +217,81 @@ class TestDurable:
         ]
 
 
+class TestDurableOnPostgres:
+    """Receiver and worker, processes of their own that share a database."""
+
+    async def test_run_as_they_stand(self, sim: Simulator, postgres_dsn: str) -> None:
+        """One is told, the other dials, delivers, and knows how the call ended."""
+        environ = environ_for(
+            sim, EXOTEL_JOURNAL=postgres_dsn, EXOTEL_CALLBACK_SECRET=SECRET, EXOPHONE=EXOPHONE
+        )
+        account = environ["EXOTEL_ACCOUNT_SID"]
+        assert await migrated(environ) == 0
+        receiver, worker = "durable_postgres_receiver.py", "durable_postgres_worker.py"
+        async with serving(receiver, environ=environ) as (public, received):
+            environ["PUBLIC_URL"] = f"{public}/exotel/"
+            async with serving(worker, environ=environ) as (private, told):
+                assert await statuses(f"{public}/ready", f"{private}/ready") == [200, 200]
+                first, again = [await dial(f"{private}/orders/order-42/dial") for _ in range(2)]
+                await sim.advance(minutes=5)
+                assert await state_of("order-42", account, postgres_dsn) == "ended"
+
+        assert (first["state"], first) == ("placed", again)
+        assert len(sim.calls) == 1
+        said = (line for line in told[0].splitlines() if line.startswith(("told", "outcome")))
+        assert sorted(said) == [
+            "outcome: order-42 ended completed",
+            "told: CallAnswered in-progress",
+            "told: CallAnswered in-progress",
+            "told: CallTerminated completed",
+        ]
+        assert received[1] == told[1] == ""
+
+    async def test_before_migrating(self, postgres_dsn: str) -> None:
+        """Without tables a receiver does not start, and says what to run."""
+        environ = environ_for(None, EXOTEL_JOURNAL=postgres_dsn, EXOTEL_CALLBACK_SECRET=SECRET)
+
+        ran = await run("durable_postgres_receiver.py", environ=environ | {"PORT": "0"})
+
+        assert ran.status == 1
+        assert "exotel-async journal migrate" in ran.err
+
+
+async def migrated(environ: dict[str, str]) -> int | None:
+    """Make the tables as a deployment does."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exotel_async", "journal", "migrate", env=environ,
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    return await asyncio.wait_for(program.wait(), 60)
+
+
+async def statuses(*urls: str) -> list[int]:
+    """Ask each URL for its status."""
+    async with aiohttp.ClientSession() as session:
+        return [(await session.get(url)).status for url in urls]
+
+
+async def dial(url: str) -> dict[str, str]:
+    """Have the worker dial."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data={"from": FROM, "to": TO}) as response,
+    ):
+        dialled: dict[str, str] = await response.json()
+        return dialled
+
+
+async def state_of(key: str, account: str, dsn: str) -> str:
+    """Wait until it is known how a dial ended, and whoever wants to know was told."""
+    async with PostgresJournal(dsn) as journal, asyncio.timeout(30):
+        while (found := await journal.find(account, key)) is None or found[1] is None:
+            await asyncio.sleep(0.02)
+        while (stats := await journal.stats())["events_waiting"] or stats["outcomes_waiting"]:
+            await asyncio.sleep(0.02)
+        return found[1].state
+
+
 class TestAsking:
     """Programs that ask once."""
 
@@ -337,5 +413,5 @@ def test_all_are_tested() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert f'"{path.name}"' in tested
         if path.name != "demo.py":
-            most = 60 if path.name == "durable.py" else 40
+            most = 60 if path.name.startswith("durable") else 40
             assert len(path.read_text(encoding="utf8").splitlines()) <= most

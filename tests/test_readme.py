@@ -154,9 +154,18 @@ class TestReadme:
 
             assert [(fault.name, fault.on) for fault in sim.faults] == [("hang", "connect")]
 
+    async def test_many_machines(self, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A journal in PostgreSQL is opened by what the environment says."""
+        monkeypatch.setenv("EXOTEL_JOURNAL", postgres_dsn)
+
+        async with run(snippet("Many machines"))["journal"] as journal:
+            found = await journal.stats()
+
+        assert found["keys"] == 0
+
     def test_every_snippet_is_run(self) -> None:
         """No snippet is left out."""
-        assert README.count("```python") == 6
+        assert README.count("```python") == 7
 
     @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
     def test_links(self, link: str) -> None:
@@ -176,6 +185,20 @@ class TestReadme:
         rows = re.findall(r"^\| (\d+) \| (.*) \|$", section, re.MULTILINE)
 
         assert rows == [(str(status.value), status.meaning) for status in ExitStatus]
+
+    async def test_commands_for_journals(self, tmp_path: Path) -> None:
+        """The commands for a journal run as they stand, in this order."""
+        section = README.partition("## On the command line")[2].partition("\n## ")[0]
+        commands = re.findall(r"^\| `exotel-async (.* --journal .*?)` \|", section, re.MULTILINE)
+        for command in commands:
+            program = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "exotel_async", *command.split(), cwd=tmp_path,
+                env=environ_for(None), stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+
+            assert await program.wait() == 0
+
+        assert len(commands) == 4
 
     def test_commands(self) -> None:
         """The table of commands is the command line's."""

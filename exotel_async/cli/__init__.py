@@ -16,6 +16,7 @@ running      a command line from its words to its exit status
 receiving    one callback for `listen` and the demo: read, forward, keep, show, answer
 surviving    the demo's second act: what is lost, and known all the same
 receiver_process  the receiver that is killed in it
+journals     which journal is meant: a SQLite file, or PostgreSQL
 urls         URLs that are typed, and that are shown
 until        how what serves waits for its end
 app          all commands

@@ -12,6 +12,7 @@ from .deadletters import deadletters
 from .demo import demo
 from .doctor import doctor
 from .exit_status import explained
+from .journal import journal
 from .listen import listen
 from .number import number
 from .options import CONTEXT, common
@@ -34,5 +35,8 @@ def app(**_: object) -> None:
     """Place calls by Exotel, read their records, be told how they go, and test without it."""
 
 
-for _command in (call, calls, number, listen, trigger, doctor, deadletters, simulate, demo):
+_COMMANDS = (
+    call, calls, number, listen, trigger, doctor, journal, deadletters, simulate, demo
+)  # fmt: skip
+for _command in _COMMANDS:
     app.add_command(_command)

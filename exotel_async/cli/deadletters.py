@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
 
 import attrs
 import click
 
-from exotel_async.errors import JournalError
-from exotel_async.journal import DeadLetter, SQLiteJournal
+from exotel_async.journal import DeadLetter
 
 from .exit_status import ExitStatus
+from .journals import Store, journal_options, store_of, tell_of_others
 from .options import CONTEXT, common, screen_of, zone_option
 from .rows import Look
 from .screen import Screen
 from .world import Job
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 COLUMNS = ("id", "received", "topic", "call sid", "ref", "attempts", "error")
-_SQLITE = b"SQLite format 3\0"
 
 
 @attrs.frozen(kw_only=True)
@@ -48,21 +42,6 @@ class Replayed:
     replayed: int
 
 
-def _journal_options(function: F) -> F:
-    for option in (
-        click.option("--namespace", default="default", show_default=True, help="Whose, in it."),
-        click.option(
-            "--journal",
-            "path",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            required=True,
-            help="The SQLite file of the service.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 @click.group(
     context_settings=CONTEXT, no_args_is_help=False, short_help="Deliveries that were given up."
 )
@@ -79,7 +58,7 @@ def deadletters(**_: object) -> None:
     show_default=True,
     help="At most so many.",
 )
-@_journal_options
+@journal_options
 @zone_option
 @common
 @click.pass_context
@@ -87,20 +66,23 @@ def list_(
     context: click.Context,
     /,
     limit: int,
-    path: Path,
+    journal: str | None,
+    schema: str | None,
     namespace: str,
     zone: tzinfo,
     **_: object,
 ) -> Job:
     """List deliveries that were given up, with the last error of their handlers."""
     screen = screen_of(context, zone=zone)
-    journal = SQLiteJournal(path, namespace=namespace)
-    return Job(run=partial(_list, journal, screen, limit=limit))
+    store = store_of(context, journal=journal, schema=schema, namespace=namespace)
+    return Job(run=partial(_list, store, screen, limit=limit))
 
 
-async def _list(journal: SQLiteJournal, screen: Screen, *, limit: int) -> ExitStatus:
-    async with _opened(journal):
+async def _list(store: Store, screen: Screen, *, limit: int) -> ExitStatus:
+    async with store.opened() as journal:
         found = await journal.dead_letters(most=limit + 1)
+        if not found:
+            await tell_of_others(journal, screen)
     letters = [_shown(letter) for letter in found[:limit]]
     for letter in letters:
         screen.watch(letter)
@@ -142,7 +124,7 @@ def _cells(letter: GivenUp, look: Look) -> tuple[str, ...]:
 @deadletters.command(short_help="Have them delivered again.")
 @click.argument("ids", metavar="[ID…]", type=click.IntRange(min=1), nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All there are.")
-@_journal_options
+@journal_options
 @common
 @click.pass_context
 def replay(
@@ -150,7 +132,8 @@ def replay(
     /,
     ids: tuple[int, ...],
     every: bool,
-    path: Path,
+    journal: str | None,
+    schema: str | None,
     namespace: str,
     **_: object,
 ) -> Job:
@@ -161,40 +144,18 @@ def replay(
     """
     if bool(ids) == every:
         raise click.UsageError("Say which: the ids that `deadletters list` shows, or --all")
-    journal = SQLiteJournal(path, namespace=namespace)
+    store = store_of(context, journal=journal, schema=schema, namespace=namespace)
     wanted = None if every else sorted(set(ids))
-    return Job(run=partial(_replay, journal, screen_of(context), wanted))
+    return Job(run=partial(_replay, store, screen_of(context), wanted))
 
 
-async def _replay(
-    journal: SQLiteJournal, screen: Screen, wanted: Sequence[int] | None
-) -> ExitStatus:
-    async with _opened(journal):
+async def _replay(store: Store, screen: Screen, wanted: Sequence[int] | None) -> ExitStatus:
+    async with store.opened() as journal:
         count = await journal.replay(wanted)
+        if not count:
+            await tell_of_others(journal, screen)
     screen.show(Replayed(replayed=count), f"To be delivered again: {count}.")
     missing = 0 if wanted is None else len(wanted) - count
     if missing:
         screen.note(f"Not found among the dead letters: {missing} of {len(wanted or ())}.")
     return ExitStatus.FAILED if missing else ExitStatus.FINE
-
-
-@asynccontextmanager
-async def _opened(journal: SQLiteJournal) -> AsyncIterator[None]:
-    """Open a journal that is there; say what to look at where that fails."""
-    try:
-        _require_sqlite(journal.path)
-        async with journal:
-            yield
-    except (JournalError, OSError) as error:
-        text = str(error).rstrip(".")
-        raise click.ClickException(
-            f"{text}. See that {journal.path.name} is the journal of your service, that you may "
-            "write to it and its folder, and that its disk has room."
-        ) from error
-
-
-def _require_sqlite(path: Path) -> None:
-    """Keep from making a journal of what is none."""
-    with path.open("rb") as file:
-        if file.read(len(_SQLITE)) != _SQLITE:
-            raise JournalError(f"{path.name} is no SQLite file")

@@ -17,8 +17,11 @@ import attrs
 Hide = Callable[[str], str]
 
 _LEFT_OUT = frozenset({"pairs"})  # the same once more, as it came
-# What tells calls apart, and URLs that were asked for: nothing in them is a phone number.
-_WHOLE = frozenset({"sid", "call_sid", "listening", "callback_url", "pre_signed_recording_url"})
+# What tells calls apart, URLs that were asked for, and what was counted: no phone number in them.
+_WHOLE = frozenset(
+    {"sid", "call_sid", "listening", "callback_url", "pre_signed_recording_url"}
+    | {"counts", "waiting", "erased"}
+)
 
 
 def to_json(value: object, *, hide: Hide) -> str:

@@ -20,6 +20,8 @@ Span = tuple[datetime, datetime]
 
 _AGO = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
+_OLDEST = timedelta(days=36_500)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME_DIGITS = re.compile(r"[\d:]*", re.ASCII)
 _SECOND = timedelta(seconds=1)
@@ -125,4 +127,17 @@ def _amount(text: str, *, whole: bool) -> int | Decimal:
         raise ValueError("it is no amount")
     if amount < 0:
         raise ValueError("it is below 0")
+    return amount
+
+
+def age(text: str) -> timedelta:
+    """Read how old something is: hours, days or weeks. Minutes could be meant as months.
+
+    >>> age("30d")
+    datetime.timedelta(days=30)
+    """
+    found = _AGE.fullmatch(text.strip())
+    amount = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    if not timedelta() < amount <= _OLDEST:
+        raise ValueError(f"{text!r} is no age; write 36h, 30d or 52w, and 100 years at most")
     return amount

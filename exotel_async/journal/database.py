@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,6 +91,10 @@ class SQLiteTransaction:
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement; return its rows."""
         return self._execute(sql, parameters).fetchall()
+
+    def mine_alone(self, names: Sequence[str], *, most: int) -> Sequence[str]:
+        """Keep some of these; nobody else writes at the same time."""
+        return names[:most]
 
     def moment(self) -> float:
         """Tell what time it is by now: nothing was waited for since `now`."""

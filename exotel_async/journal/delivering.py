@@ -14,8 +14,9 @@ from exotel_async.wire.pairs import Pairs
 from .receiving import stored_pairs
 from .records import AT_ONCE, Claim, DeadLetter
 from .texts import shown_topic
-from .transaction import Row, Transaction, locked, one, several
+from .transaction import Row, Transaction, one, several
 
+_CHOICE = 4  # times as many are looked at as are wanted, since others may be claiming some
 FARTHEST = 7_200.0  # seconds that a retry may lie ahead; what lies farther, a clock set back left
 
 _COLUMNS = (
@@ -43,8 +44,7 @@ def claim(tx: Transaction, topics: Collection[str], *, most: int, tries: int) ->
     claims: list[Claim] = []
     while topics and not claims:
         only = _unsuspected(tx)
-        free = _free_lanes(tx, topics, most=most, only=only)
-        lanes = _uncontested(tx, free, topics, only=only)
+        lanes = _free_lanes(tx, topics, most=most, only=only)
         if not lanes:
             break
         fences = _take_lanes(tx, lanes)
@@ -59,31 +59,33 @@ def _unsuspected(tx: Transaction) -> str:
     return "" if one(tx, trying, tx.namespace) is None else _NO_SUSPECT
 
 
-def _free_lanes(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> list[str]:
-    """Find calls that nobody works on and that have an event which is due, the oldest first."""
+def _free_lanes(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> Sequence[str]:
+    """Find calls that nobody works on and that have an event which is due, the oldest first.
+
+    What somebody else is just claiming is left alone. To keep the rows instead would be wrong: two
+    who each keep one event of a call, and both want the call, wait for each other.
+    """
     due: dict[str, tuple[float, int]] = {}
-    for run_at, event_id, lane in _due(tx, topics, most=most, only=only):
+    for run_at, event_id, lane in _due(tx, topics, most=most * _CHOICE, only=only):
         due[lane] = min((run_at, event_id), due.get(lane, (run_at, event_id)))
-    return sorted(due, key=due.__getitem__)[:most]
+    return tx.mine_alone(sorted(due, key=due.__getitem__), most=most)
 
 
 def _due(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> list[Row]:
-    """Find what is due, leaving alone what others are just taking.
+    """Find what is due.
 
     A part for each topic, since one for all would sort whatever is due to find the first few; and
-    one for what a clock that was set back left far ahead. Each is materialised: its LIMIT holds,
-    and nobody keeps more rows than that.
+    one for what a clock that was set back left far ahead.
     """
     part = (
         "AS MATERIALIZED (SELECT e.run_at, e.id, e.lane FROM events e WHERE e.ns = ?"
         f" AND e.state = 'waiting' {only} {_FREE} AND"
     )
-    end = f"LIMIT ?{locked(tx, of='e', skip=True)})"
     named = [
-        f"part{i} {part} e.topic = ? AND e.run_at <= ? ORDER BY e.run_at, e.id {end}"
+        f"part{i} {part} e.topic = ? AND e.run_at <= ? ORDER BY e.run_at, e.id LIMIT ?)"
         for i in range(len(topics))
     ]
-    named.append(f"far {part} e.topic IN {several(topics)} AND e.run_at > ? {end}")
+    named.append(f"far {part} e.topic IN {several(topics)} AND e.run_at > ? LIMIT ?)")
     names = ["far", *(f"part{i}" for i in range(len(topics)))]
     return tx.rows(
         f"WITH {', '.join(named)} "
@@ -91,24 +93,6 @@ def _due(tx: Transaction, topics: Collection[str], *, most: int, only: str) -> l
         *chain.from_iterable((tx.namespace, topic, tx.now, most) for topic in topics),
         tx.namespace, *topics, tx.now + FARTHEST, most,
     )  # fmt: skip
-
-
-def _uncontested(
-    tx: Transaction, lanes: Sequence[str], topics: Collection[str], *, only: str
-) -> Sequence[str]:
-    """Leave alone the calls of which somebody else keeps the first event that is due.
-
-    Two who each keep one event of a call, and both want the call, would wait for each other.
-    """
-    if not lanes or not tx.for_update:
-        return lanes
-    due, values = _due_of(tx, lanes, topics, only=only)
-    kept = tx.rows(
-        f"SELECT e.id, e.lane FROM events e WHERE {due}{locked(tx, of='e', skip=True)}", *values
-    )
-    all_of_them = tx.rows(f"SELECT min(e.id), e.lane FROM events e WHERE {due} GROUP BY 2", *values)
-    ours = {lane for event, lane in set(kept).intersection(all_of_them)}
-    return [lane for lane in lanes if lane in ours]
 
 
 def _due_of(

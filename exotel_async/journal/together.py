@@ -71,11 +71,11 @@ def _too_many_of_calls(tx: Transaction, receipts: Sequence[Receipt]) -> bool:
     calls = sorted({(one.ref, one.event.call_sid) for one in receipts if one.kind == "ref"})
     return bool(calls) and bool(
         tx.rows(
-            # A cross join, which SQLite carries out in the order in which it is written.
-            f"SELECT 1 FROM (VALUES {', '.join(['(?, ?)'] * len(calls))}) AS call"
-            " CROSS JOIN receipts r WHERE r.ns = ? AND r.kind = 'ref' AND r.ref = call.column1"
-            " AND r.call_sid = call.column2 GROUP BY r.ref, r.call_sid HAVING count(*) > ?",
-            *chain.from_iterable(calls), tx.namespace, MOST_BODIES,
+            # Counted call by call: whatever is known of the tables, by the index alone.
+            f"SELECT 1 FROM (VALUES {', '.join(['(?, ?)'] * len(calls))}) AS call WHERE"
+            " (SELECT count(*) FROM (SELECT 1 FROM receipts r WHERE r.ns = ? AND r.kind = 'ref'"
+            " AND r.ref = call.column1 AND r.call_sid = call.column2 LIMIT ?) AS kept) > ?",
+            *chain.from_iterable(calls), tx.namespace, MOST_BODIES + 1, MOST_BODIES,
         )
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -35,6 +35,10 @@ class Transaction(Protocol):
 
         Nothing where one writes at a time anyway.
         """
+        ...
+
+    def mine_alone(self, names: Sequence[str], *, most: int) -> Sequence[str]:
+        """Keep some of these, the first that nobody else keeps, until this is committed."""
         ...
 
     def moment(self) -> float:

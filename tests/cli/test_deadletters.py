@@ -7,7 +7,8 @@ import sqlite3
 import pytest
 from deliveries import tell
 
-from exotel_async.journal import SQLiteJournal
+from exotel_async.cli.world import World
+from exotel_async.journal import PostgresJournal, SQLiteJournal
 
 TOPICS = ["callback.terminal"]
 ERROR = "shop:ended: RuntimeError: no line to +919876543210"
@@ -21,13 +22,18 @@ def path(tmp_path):
 @pytest.fixture
 async def dead(path):
     """A file with three dead letters, and one in another namespace."""
-    for namespace, sids in (("default", ["c1", "c2", "c3"]), ("shop", ["c9"])):
-        async with SQLiteJournal(path, namespace=namespace) as journal:
-            for sid in sids:
-                await tell(journal, sid, ref="+919876543210")
-                [claim] = await journal.claim(TOPICS, most=1, tries=9)
-                await journal.fail(claim, error=ERROR, wait=None, done=())
+    await give_up(SQLiteJournal(path), "c1", "c2", "c3")
+    await give_up(SQLiteJournal(path, namespace="shop"), "c9")
     return path
+
+
+async def give_up(journal, *sids):
+    """Have deliveries fail for good."""
+    async with journal:
+        for sid in sids:
+            await tell(journal, sid, ref="+919876543210")
+            [claim] = await journal.claim(TOPICS, most=1, tries=9)
+            await journal.fail(claim, error=ERROR, wait=None, done=())
 
 
 @pytest.fixture
@@ -134,6 +140,60 @@ class TestReplay:
         assert ran.status == 2
         assert "--all" in ran.err
         assert await waiting(dead) == (0, 3)
+
+
+class TestOtherNamespace:
+    @pytest.mark.parametrize("verb", [("list",), ("replay", "--all")])
+    async def test_mistyped(self, run, dead, verb):
+        """A namespace that holds nothing is told of those that do."""
+        ran = await run(*verb, namespace="shpo")
+
+        assert ran.status == 0
+        assert ran.err == "Namespace 'shpo' holds nothing; these do: default, shop.\n"
+
+    async def test_no_dead_letters(self, run, path):
+        """One that holds something, but no dead letters, is told nothing."""
+        async with SQLiteJournal(path) as journal:
+            await tell(journal, "c1")
+
+        assert (await run("list")).err == ""
+
+
+class TestPostgres:
+    @pytest.fixture
+    def run(self, cli, postgres_dsn):
+        """Run a command at the database, named by the environment."""
+
+        async def at(verb, *words):
+            world = World(environ={"EXOTEL_JOURNAL": postgres_dsn})
+            return await cli("deadletters", verb, *words, world=world)
+
+        return at
+
+    async def test_list_and_replay(self, run, postgres_dsn):
+        """They are listed and replayed as those of a file."""
+        await give_up(PostgresJournal(postgres_dsn), "c1", "c2")
+
+        listed = await run("list", "--json")
+        first = listed.objects[0]
+        replayed = await run("replay", str(first["id"]))
+
+        assert [letter["call_sid"] for letter in listed.objects] == ["c1", "c2"]
+        assert (replayed.status, replayed.out) == (0, "To be delivered again: 1.\n")
+        assert [letter["call_sid"] for letter in (await run("list", "--json")).objects] == ["c2"]
+
+    async def test_namespace(self, run, postgres_dsn):
+        """A namespace that holds nothing is told of those that do."""
+        await give_up(PostgresJournal(postgres_dsn, namespace="shop"), "c1")
+
+        assert (await run("list")).err == "Namespace 'default' holds nothing; these do: shop.\n"
+
+    async def test_no_tables(self, run):
+        """Tables are not made by the way."""
+        ran = await run("list")
+
+        assert ran.status == 1
+        assert "Run: exotel-async journal migrate" in ran.err
 
 
 class TestNoJournal:

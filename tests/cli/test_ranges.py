@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exotel_async import IST, Range
-from exotel_async.cli.ranges import amount_range, created_range
+from exotel_async.cli.ranges import age, amount_range, created_range
 
 NOW = datetime(2026, 11, 10, 15, 30, 12, 345, tzinfo=IST)
 SECOND = timedelta(seconds=1)
@@ -169,3 +169,19 @@ class TestAmountRange:
         """What is no number is refused with an example."""
         with pytest.raises(ValueError, match=r"write 30, 10\.\.45"):
             amount_range(text, whole=whole)
+
+
+class TestAge:
+    @pytest.mark.parametrize(
+        ("text", "meant"),
+        [("36h", timedelta(hours=36)), (" 30d", timedelta(days=30)), ("4w", timedelta(weeks=4))],
+    )
+    def test_means(self, text, meant):
+        """Hours, days or weeks."""
+        assert age(text) == meant
+
+    @pytest.mark.parametrize("text", ["", "0d", "6m", "30", "-1d", "1.5d", "36501d"])
+    def test_refused(self, text):
+        """What is no age is refused with an example; minutes may have been meant as months."""
+        with pytest.raises(ValueError, match="write 36h, 30d or 52w"):
+            age(text)

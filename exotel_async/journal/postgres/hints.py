@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 
+from .server import PatientConnection, with_patience
+
 _TICK = 1.0  # seconds after which whoever waits looks for himself
 _APART = 0.1  # seconds between two words of ours
+_PATIENCE = 1.0  # seconds that the server has to take a word: whoever waits must be woken
 _PARTING = 1.0  # seconds in which the thread may take its leave
 
 
@@ -40,7 +42,7 @@ class Hints:
         self._listened_to = listened_to
         self._ending = False
         self._news = threading.Event()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: PatientConnection | None = None
         self._thread = threading.Thread(target=self._run, name="exotel-journal-hints", daemon=True)
 
     def start(self) -> None:
@@ -93,7 +95,10 @@ class Hints:
         if self._connection is not None:
             return
         try:
-            self._connection = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=None)
+            self._connection = PatientConnection.connect(
+                with_patience(self._dsn, _PATIENCE), autocommit=True, prepare_threshold=None
+            )
+            self._connection.until = time.monotonic() + _PATIENCE
             self._connection.execute(f'LISTEN "{self._channel}"'.encode())
         except psycopg.Error:
             self._drop()
@@ -102,6 +107,7 @@ class Hints:
         if self._connection is None:
             return
         try:
+            self._connection.until = time.monotonic() + _PATIENCE
             self._connection.execute("SELECT pg_notify(%s, %s)", [self._channel, self._name])
         except psycopg.Error:
             self._drop()
@@ -118,7 +124,7 @@ class Hints:
         if self._connection is not None and self._connection in ready:
             self._hear(self._connection)
 
-    def _hear(self, connection: psycopg.Connection[Any]) -> None:
+    def _hear(self, connection: PatientConnection) -> None:
         try:
             told = list(connection.notifies(timeout=0))
         except psycopg.Error:

@@ -28,6 +28,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+# One @ at most, before any path.
+_SOUND = re.compile(r"\s*\w+://(?:[^@/?]*@)?[^@/?]*(?:/[^@?]*)?(?:\?[^@=]*=.*)?$", re.DOTALL)
 _GRACE = 1.0  # seconds beyond the time-out, for a server that keeps silent
 
 
@@ -183,6 +185,9 @@ def _expire(future: asyncio.Future[T]) -> None:
 def _checked_dsn(dsn: object) -> str:
     if not isinstance(dsn, str) or not dsn.strip() or "\0" in dsn:
         raise ConfigurationError("dsn must be a text: postgresql://user@host/database, say")
+    if "://" in dsn and not _SOUND.match(dsn):
+        # libpq would take the rest of the password for a host, and name it in its errors.
+        raise ConfigurationError("dsn: a password's @ is written %40, its / %2F and its ? %3F")
     return dsn
 
 

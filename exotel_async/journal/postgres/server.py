@@ -68,7 +68,7 @@ class Settings:
     prepared_statements: bool
 
 
-class _Connection(Connection[Row]):
+class PatientConnection(Connection[Row]):
     """A connection that is closed when its server keeps silent for too long.
 
     A network may swallow whatever is sent and acknowledge it nevertheless.
@@ -99,9 +99,9 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+        self._pool: ConnectionPool[PatientConnection] = ConnectionPool(
             with_patience(settings.dsn, settings.timeout),
-            connection_class=_Connection,
+            connection_class=PatientConnection,
             min_size=1,
             max_size=settings.connections + 1,  # who must show that he lives, waits for nobody
             kwargs={
@@ -163,7 +163,9 @@ class Server:
             raise _AgainError from lost
         return result
 
-    def _begin(self, connection: _Connection, place: Place, *, until: float) -> tuple[int, float]:
+    def _begin(
+        self, connection: PatientConnection, place: Place, *, until: float
+    ) -> tuple[int, float]:
         told = f"{_NOW}, current_setting('synchronous_commit')"
         count = (
             f"SELECT 0, {told}"
@@ -221,12 +223,12 @@ class Server:
             raise _in_doubt()
         return bool(row[0] >= token)
 
-    def _connection(self, until: float) -> _Connection:
+    def _connection(self, until: float) -> PatientConnection:
         connection = self._lent(until)
         connection.until = until + _SILENCE
         return connection
 
-    def _lent(self, until: float) -> _Connection:
+    def _lent(self, until: float) -> PatientConnection:
         """Wait for a connection; a pool that gave up its server tries again for who asks anew."""
         while True:
             left = until - time.monotonic()
@@ -239,7 +241,7 @@ class Server:
                         "connection to spare"
                     ) from error
 
-    def _let_go(self, connection: _Connection) -> None:
+    def _let_go(self, connection: PatientConnection) -> None:
         """Give a connection back, whatever its transaction had come to undone."""
         connection.until = time.monotonic() + _SILENCE
         try:
@@ -260,7 +262,7 @@ class Server:
         )
 
     def _transaction(
-        self, connection: _Connection, owner: str, *, now: float
+        self, connection: PatientConnection, owner: str, *, now: float
     ) -> PostgresTransaction:
         clock = self._settings.clock
         return PostgresTransaction(
@@ -268,7 +270,7 @@ class Server:
             namespace=self._settings.namespace,
             owner=owner,
             now=now if clock is None else clock.now().timestamp(),
-            clocked=clock is not None,
+            clock=clock,
         )
 
 
@@ -294,7 +296,8 @@ def _commit(connection: Connection[Any]) -> psycopg.Error | None:
     try:
         connection.execute("COMMIT")
     except psycopg.Error as error:
-        if not connection.closed:
+        stood_still = isinstance(error, psycopg.errors.IdleInTransactionSessionTimeout)
+        if stood_still or not connection.closed:  # the server has said that it was undone
             raise _told(error, connection) from error
         return error
     return None

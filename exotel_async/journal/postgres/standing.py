@@ -32,7 +32,7 @@ def _look(connection: Connection[Any], settings: Settings) -> Standing:
     row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
     now = settings.clock.now().timestamp() if settings.clock else float(row[0] if row else 0)
     tx = PostgresTransaction(
-        connection, namespace=settings.namespace, owner="", now=now, clocked=True
+        connection, namespace=settings.namespace, owner="", now=now, clock=None
     )
     version = psycopg.pq.version_pretty(connection.info.server_version)
     return stand_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from psycopg import Connection, errors
 
 from exotel_async.errors import JournalError, mask_secrets
 from exotel_async.journal.transaction import Row
+from exotel_async.models.clock import Clock
 
 # What a second try may cure: the server stopped or started, somebody else's transaction stood in
 # the way, or a row came into being between two statements.
@@ -26,13 +27,14 @@ _PASSING = (
     errors.ReadOnlySqlTransaction,  # what was the primary is a standby now
     errors.TooManyConnections,
 )
+_NAMES = 0x65786F74  # the class of these names among all advisory locks of a database
 _NO_TEXT = str.maketrans({"\0": "\ufffd"})
 
 
 class PostgresTransaction:
     """What an operation sees of a connection."""
 
-    __slots__ = ("_clocked", "_cursor", "changed", "namespace", "now", "owner")
+    __slots__ = ("_clock", "_cursor", "changed", "namespace", "now", "owner")
 
     for_update: str = " FOR UPDATE"
 
@@ -43,10 +45,10 @@ class PostgresTransaction:
         namespace: str,
         owner: str,
         now: float,
-        clocked: bool,
+        clock: Clock | None,
     ) -> None:
         self._cursor = connection.cursor()
-        self._clocked = clocked
+        self._clock = clock
         self.changed: bool = False  # whether any row was touched
         self.namespace: str = namespace
         self.owner: str = owner
@@ -66,10 +68,24 @@ class PostgresTransaction:
         self.changed = self.changed or self._cursor.rowcount > 0
         return self._cursor.rowcount
 
+    def mine_alone(self, names: Sequence[str], *, most: int) -> Sequence[str]:
+        """Keep some of these, the first that nobody else keeps, until this is committed.
+
+        Two names may look alike to the server; then one of them counts as kept.
+        """
+        if not names:
+            return []
+        rows = self.rows(
+            "SELECT name FROM unnest(?::text[]) AS asked (name)"
+            f" WHERE pg_try_advisory_xact_lock({_NAMES}, hashtext(? || name)) LIMIT ?",
+            list(names), self.namespace, most,
+        )  # fmt: skip
+        return [name for (name,) in rows]
+
     def moment(self) -> float:
         """Tell what time it is by now: `now` is from before whatever was waited for."""
-        if self._clocked:
-            return self.now
+        if self._clock is not None:
+            return self._clock.now().timestamp()
         ((seconds,),) = self.rows("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(seconds)
 
