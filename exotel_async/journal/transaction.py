@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 Row = tuple[Any, ...]  # as a store's driver hands it out
 
@@ -52,9 +49,6 @@ class Transaction(Protocol):
     def change(self, sql: str, *parameters: object) -> int:
         """Run a statement; return how many rows it touched."""
         ...
-
-
-Operation = Callable[Concatenate[Transaction, P], T]
 
 
 def several(parameters: Collection[object]) -> str:

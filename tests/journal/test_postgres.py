@@ -8,6 +8,7 @@ import os
 import threading
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -15,8 +16,9 @@ from books import ACCOUNT, TOPICS, claim, claims, intend, receipt, state_of
 from postgres_child import Child
 
 from exotel_async import ConfigurationError, JournalError
-from exotel_async.journal import PostgresJournal, SQLiteJournal
+from exotel_async.journal import PostgresJournal, SQLiteJournal, delivering
 from exotel_async.journal.postgres import hints
+from exotel_async.journal.postgres.transaction import PostgresTransaction
 from exotel_async.journal.records import Answered, NewDial, Receipt, Recorded
 from exotel_async.models.dials import DialState
 from exotel_async.models.events import CallTerminated
@@ -353,6 +355,60 @@ def listeners(dsn):
     )
     with closing(psycopg.connect(dsn)) as connection:
         return connection.execute(sql).fetchone()[0]
+
+
+def plans_of(dsn, operation):
+    """List how PostgreSQL looks for the rows of an operation's queries."""
+    plans = []
+    execute = PostgresTransaction._execute
+
+    def explained(tx, sql, parameters):
+        if sql.startswith(("SELECT", "WITH")):
+            execute(tx, f"EXPLAIN {sql}", parameters)
+            plans.extend(line for (line,) in tx._cursor.fetchall())
+        execute(tx, sql, parameters)
+
+    with closing(psycopg.connect(dsn, autocommit=True)) as connection:
+        connection.execute("SET search_path TO exotel_async")
+        tx = PostgresTransaction(connection, namespace="default", owner="o", now=1.0, clock=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PostgresTransaction, "_execute", explained)
+            operation(tx)
+    return plans
+
+
+class TestPlans:
+    @pytest.fixture
+    async def full(self, postgres_dsn):
+        """A store in which fifty thousand events wait."""
+        async with PostgresJournal(postgres_dsn):
+            with closing(psycopg.connect(postgres_dsn, autocommit=True)) as connection:
+                connection.execute("SET search_path TO exotel_async")
+                connection.execute(
+                    "INSERT INTO events (ns, lane, identity, topic, revision, delivered, state,"
+                    " attempts, done, run_at, made_at) SELECT 'default', 'lane' || i, 'terminal',"
+                    " 'callback.terminal', 1, 0, 'waiting', 0, '', 0, 0"
+                    " FROM generate_series(1, 50000) i"
+                )
+                connection.execute("ANALYZE")
+            yield postgres_dsn
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            partial(delivering.claim, topics=TOPICS, most=9, tries=3),
+            partial(delivering.next_due, topics=TOPICS),
+        ],
+        ids=["claim", "next_due"],
+    )
+    def test_claiming(self, full, operation):
+        """Who looks for work looks at the first that wait, however many there are."""
+        plans = plans_of(full, operation)
+
+        assert any("Index" in plan and "events_due" in plan for plan in plans)
+        assert not [
+            plan for plan in plans if "Seq Scan on events" in plan or "Sort Key: e.run_at" in plan
+        ]
 
 
 class TestSecrets:
