@@ -66,7 +66,8 @@ def _free_lanes(tx: Transaction, topics: Collection[str], *, most: int, only: st
     who each keep one event of a call, and both want the call, wait for each other.
     """
     due: dict[str, tuple[float, int]] = {}
-    for run_at, event_id, lane in _due(tx, topics, most=most * _CHOICE, only=only):
+    choice = _CHOICE if tx.for_update else 1
+    for run_at, event_id, lane in _due(tx, topics, most=most * choice, only=only):
         due[lane] = min((run_at, event_id), due.get(lane, (run_at, event_id)))
     return tx.mine_alone(sorted(due, key=due.__getitem__), most=most)
 

@@ -160,7 +160,7 @@ async def claims(server: Server, *, prepared: bool) -> None:
             for sql in FILL:
                 connection.execute(sql, {"rows": ROWS} if "%" in sql else None)
             connection.execute("CHECKPOINT")
-        for most in (1, 16, 64):
+        for most in (1, 16, 32):
             took = [await _claim(journal, most) for _ in range(CLAIMS)]
             print(
                 f"{'prepared' if prepared else 'plain'}, {ROWS:,} wait, claim of {most:2}: median"
