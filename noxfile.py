@@ -162,9 +162,10 @@ def load(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what durability costs: callbacks a second with a journal and without; a minute."""
-    _install(session)
+    """Measure what durability costs, in a SQLite file and in PostgreSQL; minutes."""
+    _install(session, *_group("tests"))
     session.run("python", "tests/bench/receiver.py", *session.posargs, env=INSTALLED_ONLY)
+    session.run("python", "tests/bench/postgres.py", env=INSTALLED_ONLY)
 
 
 @nox.session
@@ -175,6 +176,17 @@ def chaos(session: nox.Session) -> None:
     """
     _install(session, *_group("tests"))
     campaign = ["python", "-m", "pytest", "-q", "-m", "chaos", "tests/chaos"]
+    session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "25"})
+
+
+@nox.session
+def fleet(session: nox.Session) -> None:
+    """Kill a fleet of ten processes on one PostgreSQL for half an hour of Exotel's time; minutes.
+
+    EXOTEL_ASYNC_SEED has it kill elsewhere.
+    """
+    _install(session, *_group("tests"))
+    campaign = ["python", "-m", "pytest", "-q", "-m", "fleet", "tests/fleet"]
     session.run(*campaign, *session.posargs, env=INSTALLED_ONLY | {"EXOTEL_ASYNC_CAMPAIGN": "25"})
 
 
