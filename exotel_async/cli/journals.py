@@ -171,5 +171,5 @@ def others(namespace: str, names: Sequence[str]) -> str:
 def _require_sqlite(path: Path) -> None:
     """Keep from making a journal of what is none."""
     with path.open("rb") as file:
-        if file.read(len(_SQLITE)) != _SQLITE:
+        if file.read(len(_SQLITE)) not in (b"", _SQLITE):  # empty: somebody is just making it
             raise JournalError(f"{path.name} is no SQLite file")
