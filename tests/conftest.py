@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 pytest_plugins = ("pytester", "exotel_async.testing")
@@ -18,8 +20,10 @@ def postgres():
 
 @pytest.fixture
 def postgres_dsn(postgres):
-    """The way to an empty database."""
+    """The way to an empty database, of which a test must leave nothing running."""
     from postgres_server import fresh_database
 
     with fresh_database(postgres) as dsn:
         yield dsn
+    left = [thread.name for thread in threading.enumerate() if "exotel-journal" in thread.name]
+    assert not left, f"a journal is still open: {left}"

@@ -74,6 +74,9 @@ class Engine:
             listened_to=listened_to,
         )
         self._closing = ExitStack()
+        self._ending = threading.Lock()
+        self._begun = threading.Event()
+        self._given_up = False
 
     def begin(self, *, migrating: bool) -> None:
         """Connect, see that the tables are there, and begin to live; raises JournalError."""
@@ -90,10 +93,20 @@ class Engine:
         except BaseException:
             self._closing.close()
             raise
+        self._begun.set()
+        if self._given_up:
+            self.end()
+
+    def give_up(self) -> None:
+        """End by itself, at once or as soon as it has begun: nobody waits for it any more."""
+        self._given_up = True
+        if self._begun.is_set():
+            threading.Thread(target=self.end, name="exotel-journal-end").start()
 
     def end(self) -> None:
         """Carry out what waits, say good-bye, and let go of all connections."""
-        self._closing.close()
+        with self._ending:
+            self._closing.close()
 
     def submit(self, order: Order) -> None:
         """Take an order; whoever waits is told when it is committed."""

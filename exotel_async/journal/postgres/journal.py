@@ -102,11 +102,10 @@ class PostgresJournal(Journal):
             listened_to=lambda: bool(self._listeners),
             time_told=self._server_clock.set,
         )
-        opening = asyncio.ensure_future(asyncio.to_thread(engine.begin, migrating=self._migrate))
         try:
-            await asyncio.shield(opening)
+            await asyncio.to_thread(engine.begin, migrating=self._migrate)
         except asyncio.CancelledError:
-            opening.add_done_callback(lambda done: _end_if_open(done, engine))
+            engine.give_up()  # its thread can't be cancelled, and goes on
             raise
         self._engine = engine
 
@@ -168,11 +167,6 @@ class PostgresJournal(Journal):
         if self._engine.pid != os.getpid():
             raise JournalError("the journal was opened before this process was forked off")
         return self._engine
-
-
-def _end_if_open(opening: asyncio.Future[None], engine: Engine) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        asyncio.get_running_loop().run_in_executor(None, engine.end)
 
 
 def _expire(future: asyncio.Future[T]) -> None:
