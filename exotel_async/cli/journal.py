@@ -70,7 +70,7 @@ def migrate(
 
 
 async def _migrate(store: Store, screen: Screen) -> ExitStatus:
-    async with store.reached():
+    async with store.reached(making=True):
         steps = await store.journal.migrate()
         found = await store.journal.standing()
     done = Migrated(engine=found.engine, from_schema=found.schema - steps, to_schema=found.schema)

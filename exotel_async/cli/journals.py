@@ -69,11 +69,14 @@ class Store:
             raise click.UsageError(f"File {str(self.path)!r} does not exist.")
 
     @asynccontextmanager
-    async def reached(self) -> AsyncIterator[None]:
-        """Say what to look at where the journal fails; a file that is none is left as it is."""
+    async def reached(self, *, making: bool = False) -> AsyncIterator[None]:
+        """Say what to look at where the journal fails; a file that is none is left as it is.
+
+        `making`: the file may be one that somebody else is just making, and empty as yet.
+        """
         try:
             if self.path is not None and self.path.exists():
-                _require_sqlite(self.path)
+                _require_sqlite(self.path, or_empty=making)
             yield
         except (JournalError, OSError) as error:
             text = str(error).rstrip(".")
@@ -168,8 +171,9 @@ def others(namespace: str, names: Sequence[str]) -> str:
     )
 
 
-def _require_sqlite(path: Path) -> None:
+def _require_sqlite(path: Path, *, or_empty: bool) -> None:
     """Keep from making a journal of what is none."""
     with path.open("rb") as file:
-        if file.read(len(_SQLITE)) not in (b"", _SQLITE):  # empty: somebody is just making it
-            raise JournalError(f"{path.name} is no SQLite file")
+        head = file.read(len(_SQLITE))
+    if head != _SQLITE and not (or_empty and head == b""):
+        raise JournalError(f"{path.name} is no SQLite file")

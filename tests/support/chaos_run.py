@@ -122,6 +122,7 @@ class Run:
         }
         plan = Plan(**{**fields, **changes})
         self.board.set_phase(seat, Phase.STARTING)
+        self.board.may_end = False  # the last one may have been told so when it was killed
         process = Process(self._zygote.fork(plan.to_text()), plan, self._zygote)
         self.processes.append(process)
         return process
