@@ -199,7 +199,9 @@ class _Receiver:
     async def stop(self) -> list[str]:
         """Have it end; return all that it printed."""
         self.process.terminate()
-        return [*self.banner, *[line.decode().strip() async for line in self.lines]]
+        said = [line.decode().strip() async for line in self.lines]
+        await self.process.wait()  # asyncio warns of whoever is killed just after its end
+        return [*self.banner, *said]
 
 
 @asynccontextmanager
