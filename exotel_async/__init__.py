@@ -21,7 +21,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import CallList, ClientOptions, ExotelClient, Pacer, SlidingWindowPacer
+    from .client import (
+        CallList,
+        ClientOptions,
+        ExotelClient,
+        NumberResult,
+        Pacer,
+        RecordingStream,
+        SavedRecording,
+        SlidingWindowPacer,
+    )
     from .errors import (
         ApiError,
         AuthenticationError,
@@ -44,6 +53,7 @@ if TYPE_CHECKING:
         PaymentRequiredError,
         PermissionDeniedError,
         RateLimitedError,
+        RecordingError,
         SentRequest,
         ServerError,
         UnreadableAnswerError,
@@ -129,6 +139,7 @@ __all__ = [
     "NotFoundError",
     "NotSentError",
     "NumberMetadata",
+    "NumberResult",
     "Operator",
     "OutcomeSource",
     "OutcomeState",
@@ -138,6 +149,9 @@ __all__ = [
     "PermissionDeniedError",
     "Range",
     "RateLimitedError",
+    "RecordingError",
+    "RecordingStream",
+    "SavedRecording",
     "SentRequest",
     "ServerError",
     "SlidingWindowPacer",

@@ -19,6 +19,7 @@
     │   ├── RateLimitedError          429
     │   └── ServerError               5xx
     ├── UnreadableAnswerError         a repeatable request's answer made no sense
+    ├── RecordingError                a recording can't be had: not ready, private, gone, ...
     ├── CallbackError
     │   ├── MalformedCallbackError    a body that is no StatusCallback
     │   └── UnverifiedCallbackError   a callback URL that is not ours, or no longer
@@ -239,6 +240,19 @@ class UnreadableAnswerError(ExotelError):
 
     status: int = 0
     body: str = ""
+
+
+@attrs.define(repr=False, slots=False)
+class RecordingError(ExotelError):
+    """A recording can't be had; the message says what to do.
+
+    `reason` says why in a word: "not_ready", "not_recorded", "private", "expired" (a pre-signed
+    URL), "gone", "too_large", "redirected" (to where nothing is fetched from) or "changed" (while
+    it was read). `status` is that of the HTTP answer, None where it was not an answer that said so.
+    """
+
+    reason: str = "not_ready"
+    status: int | None = None
 
 
 class CallbackError(ExotelError):

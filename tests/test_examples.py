@@ -338,6 +338,15 @@ class TestAsking:
 
         assert [line.split(":")[0] for line in ran.out.splitlines()] == [FROM, TO]
 
+    async def test_look_up_many(self, sim: Simulator) -> None:
+        """It prints a line for each number it reads, and asks for each but once."""
+        typed = f"{FROM}\n\nhello\n{TO}\n{FROM}\n".encode()
+
+        ran = await run("look_up_many.py", environ=environ_for(sim), typed=typed)
+
+        assert [line.split(":")[0] for line in ran.out.splitlines()] == [FROM, "hello", TO, FROM]
+        assert len(sim.requests) == 3
+
 
 class TestReceiving:
     """Programs that are told."""

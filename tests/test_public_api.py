@@ -17,6 +17,7 @@ import exotel_async
 from exotel_async import ExotelClient, errors
 from exotel_async.client.calls import Calls
 from exotel_async.client.numbers import Numbers
+from exotel_async.client.recordings import Recordings
 from exotel_async.dialer import Dialer
 
 DOORS = [
@@ -67,7 +68,7 @@ def public_classes() -> list[type]:
         for name in door.__all__
         if inspect.isclass(value := getattr(door, name))
     }
-    return sorted(exported | {Calls, Numbers}, key=lambda kind: kind.__qualname__)
+    return sorted(exported | {Calls, Numbers, Recordings}, key=lambda kind: kind.__qualname__)
 
 
 def members(kind: type) -> dict[str, object]:
@@ -162,7 +163,7 @@ class TestDocstrings:
 
         assert len(found) >= 30
 
-    @pytest.mark.parametrize("resource", [Calls, Numbers])
+    @pytest.mark.parametrize("resource", [Calls, Numbers, Recordings])
     def test_page(self, resource):
         """Every method of a resource names Exotel's page."""
         lacking = [

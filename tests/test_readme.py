@@ -112,6 +112,33 @@ class TestReadme:
         assert (tmp_path / "calls.db").exists()
         assert SECRET not in capsys.readouterr().out
 
+    async def test_recordings(self, sim: Simulator, tmp_path: Path) -> None:
+        """The program saves a call's recording."""
+        sid = sim.add_call(recorded=True)
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", snippet("Recordings"), sid),
+            env=environ_for(sim),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await program.communicate()
+
+        assert out.decode() == f"{sid}.mp3 32976 audio/mpeg\n"
+        assert (tmp_path / f"{sid}.mp3").stat().st_size == 32976
+
+    async def test_numbers_in_quantity(self, sim: Simulator) -> None:
+        """The program prints a line for each number, in order."""
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", snippet("Numbers in quantity"), FROM, "hello", TO),
+            env=environ_for(sim),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await program.communicate()
+
+        lines = out.decode().splitlines()
+        assert [line.split()[0] for line in lines] == [FROM, "hello", TO]
+        assert "400" in lines[1]
+
     async def test_look_for_a_lost_call(self, sim: Simulator) -> None:
         """What was lost can be looked for."""
         candidates = run(snippet("When something goes wrong"))["candidates"]
@@ -165,7 +192,7 @@ class TestReadme:
 
     def test_every_snippet_is_run(self) -> None:
         """No snippet is left out."""
-        assert README.count("```python") == 7
+        assert README.count("```python") == 9
 
     @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
     def test_links(self, link: str) -> None:

@@ -2,6 +2,17 @@
 
 from .call_list import CallList
 from .client import ClientOptions, ExotelClient
+from .numbers import NumberResult
 from .pacing import Pacer, SlidingWindowPacer
+from .recordings import RecordingStream, SavedRecording
 
-__all__ = ["CallList", "ClientOptions", "ExotelClient", "Pacer", "SlidingWindowPacer"]
+__all__ = [
+    "CallList",
+    "ClientOptions",
+    "ExotelClient",
+    "NumberResult",
+    "Pacer",
+    "RecordingStream",
+    "SavedRecording",
+    "SlidingWindowPacer",
+]

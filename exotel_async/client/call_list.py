@@ -1,24 +1,39 @@
 """How are call records read in bulk: page after page as they are asked for, in one order.
 
-No generator and no task is involved: whoever stops reading leaves nothing behind, and whoever was
-cancelled or met an error may go on where it stood.
+Whoever stops reading leaves nothing behind, and whoever was cancelled or met an error may go on
+where it stood.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
 import attrs
 
-from exotel_async.errors import UnreadableAnswerError
+from exotel_async.errors import ExotelError
 from exotel_async.models.calls import Call, CallPage
 from exotel_async.wire.bulk import BulkQuery, split
 
-FetchPage = Callable[[BulkQuery, str | None], Awaitable[CallPage]]
+from .positions import Place, Position, was_given
+from .pulling import PacedFetch, Pull
+from .walking import Walk, walk_of
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What is to be read, and how."""
+
+    query: BulkQuery
+    fetch: PacedFetch
+    asked_at: datetime
+    concurrency: int = 1
+    limit: int | None = None
+    start: Position | None = None
 
 
 class CallList:
@@ -29,21 +44,38 @@ class CallList:
     Exotel: Voice v1, "Bulk Call Details".
     """
 
-    def __init__(self, query: BulkQuery, *, fetch: FetchPage, limit: int | None = None) -> None:
-        self._query = query
-        self._fetch = fetch
-        self._limit = limit
+    def __init__(self, order: Order) -> None:
+        self._order = order
         self._closed = False
+        self._place = Place(order.start)
+        self._sources: weakref.WeakSet[_Source] = weakref.WeakSet()
+        self._total: int | None = None
 
     def __aiter__(self) -> AsyncIterator[Call]:
-        return _Calls(self.pages())
+        return _Calls(self)
 
     def pages(self) -> AsyncIterator[CallPage]:
         """Read the pages, as Exotel cuts them.
 
-        Where several requests had to be merged, a page has no cursors and no total.
+        Where several requests had to be merged, or go on side by side (`concurrency`), a page has
+        no cursors and no total.
         """
-        return _Pages(self._query, fetch=self._fetch, limit=self._limit, closed=self.is_closed)
+        return _Pages(self)
+
+    @property
+    def position(self) -> str:
+        """A small text that goes on after the last record that was given out, wherever.
+
+        `list(position=that)`, with the same filters, gives what comes after it: in another
+        process, or another day. It holds no number and no name. Of a page all records count as
+        given out.
+        """
+        return self._place.to_text(self._order.query, asked_at=self._order.asked_at)
+
+    @property
+    def total(self) -> int | None:
+        """How many records there are, from its position on; None: Exotel has not said yet."""
+        return self._total
 
     def is_closed(self) -> bool:
         """Tell whether `aclose` was called."""
@@ -52,6 +84,8 @@ class CallList:
     async def aclose(self) -> None:
         """End every loop over this list at its next step."""
         self._closed = True
+        for source in list(self._sources):
+            await source.stopped()
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,70 +98,91 @@ class CallList:
     ) -> None:
         await self.aclose()
 
+    def _begin(self) -> tuple[_Source, Place]:
+        """Begin a loop: what brings its pages, and the place at which it stands."""
+        order = self._order
+        source: _Source = _Sequence(order) if order.concurrency == 1 else _pull(order)
+        self._sources.add(source)
+        self._place = Place(order.start)
+        return source, self._place
+
+
+class _Source(Protocol):
+    total: int | None
+
+    async def next_page(self, left: int | None) -> CallPage | None: ...
+
+    def stop(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+    async def stopped(self) -> None: ...
+
+
+def _pull(order: Order) -> Pull:
+    return Pull(
+        order.query,
+        fetch=order.fetch,
+        concurrency=order.concurrency,
+        asked_at=order.asked_at,
+    )
+
 
 class _Calls(AsyncIterator[Call]):
-    def __init__(self, pages: AsyncIterator[CallPage]) -> None:
-        self._pages = pages
+    def __init__(self, calls: CallList) -> None:
+        self._pages = _Pages(calls, notes=False)
         self._ready: deque[Call] = deque()
 
     async def __anext__(self) -> Call:
         while not self._ready:
             self._ready.extend((await anext(self._pages)).calls)
-        return self._ready.popleft()
-
-
-class _Source(Protocol):
-    async def next_page(self) -> CallPage | None: ...
+        call = self._ready.popleft()
+        self._pages.place.note(call)
+        return call
 
 
 class _Pages(AsyncIterator[CallPage]):
-    """Goes through the windows of time one after the other; drops what came before."""
+    """Gives the pages; drops what came before."""
 
-    def __init__(
-        self,
-        query: BulkQuery,
-        *,
-        fetch: FetchPage,
-        limit: int | None,
-        closed: Callable[[], bool],
-    ) -> None:
-        self._windows = split(query)
-        self._source: _Source | None = None
-        self._fetch = fetch
-        self._left = limit
-        self._closed = closed
-        self._sieve = _Sieve()
+    def __init__(self, calls: CallList, *, notes: bool = True) -> None:
+        self._calls = calls
+        self._order = calls._order  # noqa: SLF001 - its own
+        self._source, self.place = calls._begin()  # noqa: SLF001
+        weakref.finalize(self, self._source.abandon).atexit = False
+        self._notes = notes
+        self._left = self._order.limit
+        self._sieve = _Sieve(self._order)
 
     async def __anext__(self) -> CallPage:
-        page = None if self._closed() or self._left == 0 else await self._next_page()
+        ended = self._calls.is_closed() or self._left == 0
+        page = None if ended else await self._next_page()
         if page is None:
+            self._source.stop()
             raise StopAsyncIteration
         calls = self._sieve.new_ones(page.calls)[: self._left]
         if self._left is not None:
             self._left -= len(calls)
+        if self._notes:
+            for call in calls:
+                self.place.note(call)
         return attrs.evolve(page, calls=calls)
 
     async def _next_page(self) -> CallPage | None:
-        while True:
-            if self._source is None:
-                parts = next(self._windows, None)
-                if parts is None:
-                    return None
-                self._source = self._source_of(parts)
-            page = await self._source.next_page()
-            if page is not None:
-                return page
-            self._source = None
-
-    def _source_of(self, parts: Sequence[BulkQuery]) -> _Source:
-        walks = [_Walk(part, fetch=self._fetch) for part in parts]
-        return walks[0] if len(walks) == 1 else _Merge(walks)
+        try:
+            return await self._source.next_page(self._left)
+        except ExotelError as error:
+            error.add_note(self.place.told())
+            raise
+        finally:
+            self._calls._total = self._source.total  # noqa: SLF001
 
 
 class _Sieve:
     """Lets every call through once. Records come in order of time, so twins stand together."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
+        self._start = order.start
+        self._ascending = order.query.ascending
         self._moment: datetime | None = None
         self._sids: set[str] = set()
 
@@ -138,77 +193,51 @@ class _Sieve:
         if call.date_created != self._moment:
             self._moment = call.date_created
             self._sids.clear()
-        known = call.sid in self._sids
+        known = call.sid in self._sids or self._was_given(call)
         self._sids.add(call.sid)
         return not known
 
-
-class _Walk:
-    """Follows the cursors of one question."""
-
-    def __init__(self, query: BulkQuery, *, fetch: FetchPage) -> None:
-        self.query = query
-        self._fetch = fetch
-        self._after: str | None = None
-        self._cursors: set[str] = set()
-        self._done = False
-
-    async def next_page(self) -> CallPage | None:
-        if self._done:
-            return None
-        page = await self._fetch(self.query, self._after)
-        if page.after in self._cursors:
-            raise UnreadableAnswerError("Exotel's pages go in a circle: a cursor came again", 200)
-        # A cursor is only good "when at least one record is present in that page".
-        self._done = page.after is None or not (page.calls or page.skipped)
-        if page.after is not None:
-            self._after = page.after
-            self._cursors.add(page.after)
-        return page
+    def _was_given(self, call: Call) -> bool:
+        start = self._start
+        return start is not None and was_given(start, call, ascending=self._ascending)
 
 
-class _Merge:
-    """Reads several questions about the same time side by side, into pages of one order."""
+class _Sequence:
+    """Goes through the ranges of time one after the other; no task is involved."""
 
-    def __init__(self, walks: Sequence[_Walk]) -> None:
-        self._lanes = [_Lane(walk) for walk in walks]
-        self._page_size = walks[0].query.page_size
-        self._batch: list[Call] = []  # kept here, so that a cancelled step loses nothing
+    def __init__(self, order: Order) -> None:
+        self.total: int | None = None
+        self._ranges = deque(split(order.query))
+        self._is_one = len(self._ranges) == 1
+        self._order = order
+        self._walk: Walk | None = None
 
-    async def next_page(self) -> CallPage | None:
-        while len(self._batch) < self._page_size:
-            for lane in self._lanes:
-                await lane.fill()
-            waiting = [lane for lane in self._lanes if lane.ready]
-            if not waiting:
-                break
-            self._batch.append(min(waiting, key=_Lane.rank).take())
-        calls, self._batch = tuple(self._batch), []
-        skipped = sum(lane.take_skipped() for lane in self._lanes)
-        return CallPage(calls=calls, skipped=skipped) if calls or skipped else None
+    async def next_page(self, left: int | None) -> CallPage | None:
+        del left
+        while True:
+            if self._walk is None:
+                if not self._ranges:
+                    return None
+                self._walk = walk_of(self._ranges.popleft(), fetch=self._fetch)
+            page = await self._walk.next_page()
+            if self._is_one:
+                self.total = self._walk.total
+            if page is not None:
+                return page
+            self._walk = None
+
+    async def _fetch(self, query: BulkQuery, after: str | None) -> CallPage:
+        return await self._order.fetch(query, after, _nothing)
+
+    def stop(self) -> None:
+        """Do nothing: nothing is under way."""
+
+    def abandon(self) -> None:
+        """Do nothing: nothing is under way."""
+
+    async def stopped(self) -> None:
+        """Do nothing: nothing is under way."""
 
 
-class _Lane:
-    def __init__(self, walk: _Walk) -> None:
-        self.ready: deque[Call] = deque()
-        self._walk = walk
-        self._skipped = 0
-        self._rank = float("-inf")  # of the last call that had a time
-        self._sign = 1 if walk.query.ascending else -1
-
-    async def fill(self) -> None:
-        while not self.ready and (page := await self._walk.next_page()) is not None:
-            self.ready.extend(page.calls)
-            self._skipped += page.skipped
-
-    def rank(self) -> float:
-        created = self.ready[0].date_created
-        return self._rank if created is None else self._sign * created.timestamp()
-
-    def take(self) -> Call:
-        self._rank = self.rank()
-        return self.ready.popleft()
-
-    def take_skipped(self) -> int:
-        skipped, self._skipped = self._skipped, 0
-        return skipped
+def _nothing() -> None:
+    """Care for nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from copy import copy
 from datetime import tzinfo
 from types import TracebackType
@@ -18,8 +18,10 @@ from exotel_async.wire.values import IST
 
 from .calls import Calls
 from .door import Door
+from .lookups import Lookups, NumberCache
 from .numbers import Numbers
 from .pacing import NoPacer, Pacer, SlidingWindowPacer
+from .recordings import Recordings
 from .settings import Region, credentials_from, settings_of
 from .transport import Transport
 
@@ -37,7 +39,9 @@ class ClientOptions(TypedDict, total=False):
     requests_per_minute: int | None
     pacer: Pacer | None
     response_format: ResponseFormat
+    recording_hosts: Iterable[str]
     session: aiohttp.ClientSession | None
+    number_cache: NumberCache | None
     clock: Clock | None
 
 
@@ -57,8 +61,12 @@ class ExotelClient:
       out to be dead.)
     - `requests_per_minute`: None for no pacing. `pacer`: one of your own, shared or not.
     - `response_format`: "json" or "xml".
+    - `recording_hosts`: hosts besides Exotel's that recordings may be fetched from, like
+      "media.example.com"; they never get the credentials.
     - `session`: one of your own; it is never closed, and its connector decides whether a dial
       goes on a kept-alive connection.
+    - `number_cache`: a mutable mapping for what numbers were found to be, by their text as given;
+      how long it keeps what is its own matter.
     - `clock`: where time comes from; for tests.
 
     Raises ConfigurationError, which names the setting.
@@ -80,7 +88,9 @@ class ExotelClient:
         requests_per_minute: int | None = 200,
         pacer: Pacer | None = None,
         response_format: ResponseFormat = "json",
+        recording_hosts: Iterable[str] = (),
         session: aiohttp.ClientSession | None = None,
+        number_cache: NumberCache | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = SystemClock() if clock is None else clock
@@ -96,8 +106,10 @@ class ExotelClient:
             timeout=timeout,
             max_retries=max_retries,
             response_format=response_format,
+            recording_hosts=recording_hosts,
         )
         self._owns_transport = True
+        self._lookups = Lookups(number_cache)
         self._door = Door(
             settings=settings,
             transport=Transport(session),
@@ -127,7 +139,12 @@ class ExotelClient:
     @property
     def numbers(self) -> Numbers:
         """Looks up phone numbers."""
-        return Numbers(self._door)
+        return Numbers(self._door, self._lookups)
+
+    @property
+    def recordings(self) -> Recordings:
+        """Fetches recordings of calls."""
+        return Recordings(self._door)
 
     def with_options(
         self,

@@ -23,14 +23,14 @@ from exotel_async.wire.answer import read_answer
 from exotel_async.wire.converter import Converter, converter_for
 from exotel_async.wire.request import Request
 
-from .pacing import Pacer
+from .pacing import Pacer, PatientPacer
 from .policy import HARMLESS, LONGEST_WAIT, SLOW_DOWN, pause, verdict
 from .settings import Settings
 from .transport import Envelope, Transport
 
 T = TypeVar("T")
 
-_AGENT = f"exotel-async aiohttp/{aiohttp.__version__}"
+AGENT = f"exotel-async aiohttp/{aiohttp.__version__}"
 
 _logger = logging.getLogger("exotel_async.client")
 
@@ -60,25 +60,39 @@ class Escort(Protocol):
         ...
 
 
+def _patient_pacer(door: Door) -> Pacer:
+    return PatientPacer(door.pacer, clock=door.clock)
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Door:
-    """Paces, sends, judges and, where it is safe, tries again."""
+    """Paces, sends, judges and, where it is safe, tries again.
+
+    `patient` paces what can wait, such as the pages of a long list.
+    """
 
     settings: Settings
     transport: Transport
     pacer: Pacer
     clock: Clock
+    patient: Pacer = attrs.field(default=attrs.Factory(_patient_pacer, takes_self=True))
     chance: Callable[[], float] = random.random
 
-    async def send(self, request: Request[T], *, escort: Escort | None = None) -> T:
-        """Put a question; return the answer or raise what its lack means."""
+    async def send(
+        self, request: Request[T], *, escort: Escort | None = None, pacer: Pacer | None = None
+    ) -> T:
+        """Put a question; return the answer or raise what its lack means.
+
+        `pacer`: whom each try waits for, if not for the client's.
+        """
+        pacer = pacer or self.pacer
         self.transport.require_open()
         # What can't be spelt, or a zone that is none, is refused before anything is paced or sent.
         envelope, converter = self._envelope(request), converter_for(self.settings.zone)
         attempt = 0
         while True:
             attempt += 1
-            await self.pacer.reserve()
+            await pacer.reserve()
             if escort is not None:
                 await escort.before_try()
             sent_at = self.clock.now()
@@ -141,7 +155,7 @@ class Door:
 
     def _envelope(self, request: Request[T]) -> Envelope:
         settings = self.settings
-        headers = {"Authorization": settings.authorization, "User-Agent": _AGENT}
+        headers = {"Authorization": settings.authorization, "User-Agent": AGENT}
         body = request.body()
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from exotel_async.errors import ConfigurationError
 from exotel_async.models.clock import Clock, SystemClock
 
+_LEFT_TO_OTHERS = 50  # one place in so many is not used by what can wait
 WINDOW = 61.0  # seconds: a minute, and one for requests that overtake each other on their way
 
 
@@ -92,3 +93,49 @@ class NoPacer:
 
     async def hold(self, seconds: float) -> None:
         """Hold nobody."""
+
+
+class PatientPacer:
+    """Paces what can wait, such as the pages of a long list, behind the client's own pacer.
+
+    It stands in that one's queue but once, and leaves a fiftieth of the places to others: a
+    connect that comes while thousands of pages are read goes at once, or waits for one place.
+    """
+
+    def __init__(self, pacer: Pacer, *, clock: Clock) -> None:
+        self._pacer = pacer
+        most: object = getattr(pacer, "requests_per_minute", None)
+        self._own: Pacer = NoPacer()
+        if isinstance(most, int) and most >= _LEFT_TO_OTHERS:
+            self._own = SlidingWindowPacer(most - most // _LEFT_TO_OTHERS, clock=clock)
+        self._queue: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    async def reserve(self) -> None:
+        """Wait until one more request may leave, and count it."""
+        loop = asyncio.get_running_loop()
+        if self._queue is None or self._queue[0] is not loop:
+            self._queue = loop, asyncio.Lock()
+        async with self._queue[1]:
+            await self._own.reserve()
+            await self._pacer.reserve()
+
+    async def hold(self, seconds: float) -> None:
+        """Let nobody leave for so long."""
+        await self._pacer.hold(seconds)
+
+
+class Announcing:
+    """Tells when a request leaves."""
+
+    def __init__(self, pacer: Pacer, leaves: Callable[[], None]) -> None:
+        self._pacer = pacer
+        self._leaves = leaves
+
+    async def reserve(self) -> None:
+        """Wait until one more request may leave, count it, and tell."""
+        await self._pacer.reserve()
+        self._leaves()
+
+    async def hold(self, seconds: float) -> None:
+        """Let nobody leave for so long."""
+        await self._pacer.hold(seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from ipaddress import ip_address
 from typing import Literal
@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from exotel_async.errors import ConfigurationError
+from exotel_async.wire.recordings import Trusted, check_hosts, origin_of
 from exotel_async.wire.request import ResponseFormat
 from exotel_async.wire.zones import zone_of
 
@@ -44,6 +45,7 @@ class Settings:
     timeout: float  # seconds
     max_retries: int
     response_format: ResponseFormat
+    trusted: Trusted  # with giving recordings
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no request could work with."""
@@ -68,6 +70,7 @@ def settings_of(
     timeout: float,
     max_retries: int,
     response_format: ResponseFormat,
+    recording_hosts: Iterable[str],
 ) -> Settings:
     """Check what a user set and work out what follows from it."""
     if region not in _HOSTS:
@@ -75,16 +78,18 @@ def settings_of(
     if not isinstance(allow_http, bool):
         raise ConfigurationError(f"allow_http must be True or False, but is {allow_http!r}")
     api_host, flow_host = _HOSTS[region]
+    base_url = _base_url(base_url or f"https://{api_host}", allow_http=allow_http)
     return Settings(
         account_sid=_present("account_sid", account_sid),
         authorization=_basic(_present("api_key", api_key), _present("api_token", api_token)),
-        base_url=_base_url(base_url or f"https://{api_host}", allow_http=allow_http),
+        base_url=base_url,
         # Exotel's page spells flows with http: the URL is a name here, nothing is fetched from it.
         flow_base_url=_any_url("flow_base_url", flow_base_url or f"http://{flow_host}").geturl(),
         zone=zone_of(time_zone),
         timeout=timeout,
         max_retries=max_retries,
         response_format=response_format,
+        trusted=_trusted(base_url, check_hosts(recording_hosts)),
     )
 
 
@@ -128,6 +133,15 @@ def is_loopback(host: str | None) -> bool:
         return ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def _trusted(base_url: str, hosts: frozenset[str]) -> Trusted:
+    """Let http do for recordings on this machine where the client itself asks it so: in tests."""
+    parts = urlsplit(base_url)
+    if parts.scheme != "http" or not is_loopback(parts.hostname):
+        return Trusted(hosts=hosts)
+    plain = frozenset(host for host in hosts if is_loopback(urlsplit(f"//{host}").hostname))
+    return Trusted(hosts=hosts, own=origin_of(base_url), plain=plain)
 
 
 def _present(name: str, value: object) -> str:

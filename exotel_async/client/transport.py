@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import aiohttp
 import attrs
@@ -107,19 +109,42 @@ class Transport:
     async def exchange(self, envelope: Envelope) -> Answer:
         """Make one try: the answer, whole or broken off, or NotSentError, or NoAnswerError."""
         sessions = self.require_open()
-        failure: NotSentError | NoAnswerError
         try:
             return await _exchange(sessions.fresh if envelope.fresh else sessions.kept, envelope)
-        except _UNSENT as error:
-            failure = NotSentError(f"no connection to Exotel: {_reason(error)}")
-            failure.__cause__ = _harmless(error)
-        except TimeoutError as error:
-            failure = NoAnswerError(f"no answer within {envelope.timeout:g} s")
-            failure.__cause__ = error
-        except (aiohttp.ClientError, OSError) as error:
-            failure = NoAnswerError(f"the connection broke: {_reason(error)}")
-            failure.__cause__ = _harmless(error)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            failure = _failure(error, envelope.timeout)
         raise failure  # out here, so that aiohttp's own error is not its context
+
+    @asynccontextmanager
+    async def stream(self, envelope: Envelope) -> AsyncIterator[Incoming]:
+        """Make one try at what is large: its head, and its body as it comes.
+
+        The envelope's time-out is the longest silence, not the end of it all. Raises, as the
+        body does, NotSentError or NoAnswerError.
+        """
+        response = await _begun(self.require_open().kept, envelope)
+        try:
+            yield Incoming(response, envelope.timeout)
+        finally:
+            response.close()  # nothing of what was not read is waited for
+
+
+class Incoming:
+    """An answer whose body is still on its way."""
+
+    def __init__(self, response: aiohttp.ClientResponse, timeout: float) -> None:
+        self._response = response
+        self._timeout = timeout
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        """Give what has come of the body, empty at its end; NoAnswerError where it breaks off."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            failure = _failure(error, self._timeout)
+        raise failure
 
 
 @attrs.frozen(eq=False)
@@ -141,7 +166,15 @@ def _open_sessions(brought: aiohttp.ClientSession | None) -> _Sessions:
 
 
 async def _exchange(session: aiohttp.ClientSession, envelope: Envelope) -> Answer:
-    async with session.request(
+    async with await _request(session, envelope, whole=True) as response:
+        body, problem = await _read(response)
+        return Answer(status=response.status, headers=response.headers, body=body, problem=problem)
+
+
+async def _request(
+    session: aiohttp.ClientSession, envelope: Envelope, *, whole: bool
+) -> aiohttp.ClientResponse:
+    return await session.request(
         envelope.method,
         URL(envelope.url, encoded=True),
         data=envelope.body,
@@ -149,11 +182,34 @@ async def _exchange(session: aiohttp.ClientSession, envelope: Envelope) -> Answe
         allow_redirects=False,  # a redirect would take the credentials, or the dial, elsewhere
         raise_for_status=False,
         timeout=aiohttp.ClientTimeout(
-            total=envelope.timeout, connect=min(_LONGEST_CONNECT, envelope.timeout / 2)
+            total=envelope.timeout if whole else None,
+            connect=min(_LONGEST_CONNECT, envelope.timeout / 2),
+            sock_read=None if whole else envelope.timeout,
         ),
-    ) as response:
-        body, problem = await _read(response)
-        return Answer(status=response.status, headers=response.headers, body=body, problem=problem)
+    )
+
+
+async def _begun(session: aiohttp.ClientSession, envelope: Envelope) -> aiohttp.ClientResponse:
+    try:
+        return await _request(session, envelope, whole=False)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        failure = _failure(error, envelope.timeout)
+    raise failure
+
+
+def _failure(error: BaseException, timeout: float) -> NotSentError | NoAnswerError:
+    """Name what aiohttp raised."""
+    failure: NotSentError | NoAnswerError
+    if isinstance(error, _UNSENT):
+        failure = NotSentError(f"no connection to Exotel: {_reason(error)}")
+        failure.__cause__ = _harmless(error)
+    elif isinstance(error, TimeoutError):
+        failure = NoAnswerError(f"no answer within {timeout:g} s")
+        failure.__cause__ = error
+    else:
+        failure = NoAnswerError(f"the connection broke: {_reason(error)}")
+        failure.__cause__ = _harmless(error)
+    return failure
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, BaseException | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from bisect import bisect_left, bisect_right
 from calendar import monthrange
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import quote_plus
@@ -17,8 +18,8 @@ from .calls import FINISHED, Call
 from .checks import Pairs, bad, flag, once, unknown, whole, word
 from .clock import IST
 from .numbers import is_number, key
+from .shelves import Cursor, Shelf
 
-Cursor = tuple[int, str]  # epoch second of DateCreated, Sid
 Test = Callable[[Call], bool]
 
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 DIRECTIONS = ("inbound", "outbound-dial", "outbound-api")
 _ORDERS = ("DateCreated:desc", "DateCreated:asc")
 _REACH = timedelta(days=31)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _MONTHS = 6
 _MOST_SIDS = 100
 _MOST_NUMBERS = 5
@@ -55,7 +57,8 @@ _KNOWN = (
 class Query:
     """What one bulk request asks for."""
 
-    tests: tuple[Test, ...]
+    created: tuple[datetime, datetime]  # both inclusive
+    tests: tuple[Test, ...]  # which calls of that time
     page_size: int
     ascending: bool
     after: Cursor | None
@@ -83,7 +86,8 @@ def parse(pairs: Pairs, *, now: datetime) -> Query:
     order = word("SortBy", params.get("SortBy", _ORDERS[0]), _ORDERS)
     page_size = whole(params, "PageSize", least=1, most=100) or 50
     return Query(
-        tests=tuple(_tests(params, now=now)),
+        created=_created(params.get("DateCreated"), now=now),
+        tests=tuple(_tests(params)),
         page_size=page_size,
         ascending=order == "DateCreated:asc",
         after=_cursor(params, "After"),
@@ -99,39 +103,48 @@ def doubts(pairs: Pairs) -> list[str]:
     return unknown((name for name, _ in pairs), _KNOWN)
 
 
-def page(calls: Iterable[Call], query: Query) -> Page:
-    """Pick the page that a query asks for."""
-    found = [call for call in calls if all(test(call) for test in query.tests)]
-    found.sort(key=_position, reverse=not query.ascending)
-    start, stop = _cut([_position(call) for call in found], query)
-    shown = tuple(found[start:stop])
+def page(shelf: Shelf, calls: Mapping[str, Call], query: Query) -> Page:
+    """Pick the page that a query asks for; a shelf has the places of calls found by Sid."""
+    places = shelf.places()
+    low, high = shelf.between(*query.created)
+    if query.tests:
+        places = [place for place in places[low:high] if _passes(calls[place[1]], query)]
+        low, high = 0, len(places)
+    start, stop = _cut(places, low, high, query)
+    shown = places[low + start : low + stop]
+    if not query.ascending:
+        shown = places[high - stop : high - start][::-1]
     return Page(
-        calls=shown,
-        total=len(found),
+        calls=tuple(calls[sid] for _, sid in shown),
+        total=high - low,
         before=_encoded(shown[0]) if shown and start > 0 else None,
-        after=_encoded(shown[-1]) if shown and stop < len(found) else None,
+        after=_encoded(shown[-1]) if shown and stop < high - low else None,
     )
 
 
-def _cut(positions: list[Cursor], query: Query) -> tuple[int, int]:
-    def precedes(one: Cursor, other: Cursor) -> bool:
-        return one < other if query.ascending else one > other
+def _passes(call: Call, query: Query) -> bool:
+    return all(test(call) for test in query.tests)
 
+
+def _cut(places: Sequence[Cursor], low: int, high: int, query: Query) -> tuple[int, int]:
+    """Say from which to before which call the page goes, counted as the query sorts them."""
     if query.before is not None:
-        stop = sum(precedes(position, query.before) for position in positions)
+        if query.ascending:
+            stop = bisect_left(places, query.before, low, high) - low
+        else:
+            stop = high - bisect_right(places, query.before, low, high)
         return max(0, stop - query.page_size), stop
     start = 0
     if query.after is not None:
-        start = sum(not precedes(query.after, position) for position in positions)
-    return start, min(len(positions), start + query.page_size)
+        if query.ascending:
+            start = bisect_right(places, query.after, low, high) - low
+        else:
+            start = high - bisect_left(places, query.after, low, high)
+    return start, min(high - low, start + query.page_size)
 
 
-def _position(call: Call) -> Cursor:
-    return int(call.date_created.timestamp()), call.sid
-
-
-def _encoded(call: Call) -> str:
-    second, sid = _position(call)
+def _encoded(place: Cursor) -> str:
+    second, sid = place
     return b64encode(f"{second},{sid}".encode()).decode()
 
 
@@ -156,9 +169,7 @@ def _quoted(name: str, value: str) -> str:
     return quote_plus(value, safe=":" if name == "SortBy" else "")
 
 
-def _tests(params: Mapping[str, str], *, now: datetime) -> Iterable[Test]:
-    yield lambda call: not call.ongoing
-    yield _created(params.get("DateCreated"), now=now)
+def _tests(params: Mapping[str, str]) -> Iterable[Test]:
     if "Sid" in params:
         yield _among(_several(params, "Sid", most=_MOST_SIDS), lambda call: call.sid)
     if "Status" in params:
@@ -263,9 +274,9 @@ def _time(text: str) -> datetime | None:
     return found if found.strftime(_TIME) == text else None  # strptime takes single digits, too
 
 
-def _created(text: str | None, *, now: datetime) -> Test:
+def _created(text: str | None, *, now: datetime) -> tuple[datetime, datetime]:
     if text is None:
-        return lambda call: call.date_created >= now - _REACH
+        return now - _REACH, _NEVER
     limits = dict(_terms("DateCreated", text, ("gte", "lte"), _time))
     if "gte" in limits and limits["gte"] > limits.get("lte", limits["gte"]):
         raise bad(f"Invalid DateCreated {text!r}: it ends before it starts")
@@ -276,7 +287,7 @@ def _created(text: str | None, *, now: datetime) -> Test:
         raise bad(f"Invalid DateCreated {text!r}: maximum date range is 1 month")
     if first < _months_before(now):
         raise bad(f"Invalid DateCreated {text!r}: records are kept for {_MONTHS} months only")
-    return lambda call: first <= call.date_created <= last
+    return first, last
 
 
 def _months_before(now: datetime) -> datetime:

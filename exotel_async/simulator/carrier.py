@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, timedelta
 from email.utils import format_datetime
@@ -22,6 +22,7 @@ from .clock import VirtualClock
 from .faults import Fault, FaultBook
 from .journals import Journals, Received
 from .magic import BY_KEY, KYC, MagicNumber
+from .shelves import Shelf
 
 _PLACES = (
     "POST .../Calls/connect, GET .../Calls, .../Calls/{CallSid} and .../Numbers/{number} below "
@@ -40,6 +41,8 @@ class Asked:
     query: Pairs
     form: Pairs
     authorization: str = attrs.field(repr=False)
+    range: str = ""  # the header, as is the next
+    if_range: str = ""
     problem: RefusedError | None = None  # why the form could not be read
 
     @property
@@ -94,7 +97,7 @@ class Carrier:
         keep: int | None,
     ) -> None:
         self.accounts: dict[str, Account] = {}  # by Sid
-        self.calls: dict[str, Call] = {}
+        self.calls: dict[str, Call] = {}  # changed by `_hold` and `_forget_oldest` only
         self.scripts: dict[str, Script] = {}
         self.recordings = ""  # where they are found
         self._clock = clock
@@ -105,6 +108,7 @@ class Carrier:
         self._journals = journals
         self._keep = keep
         self._by_key: dict[str, Account] = {}
+        self._shelves: defaultdict[str, Shelf] = defaultdict(Shelf)  # by Sid of the account
         self._settled: deque[str] = deque()
         self._early: list[Letter] = []
 
@@ -137,15 +141,27 @@ class Carrier:
             refused = _mistake_in(asked)  # it is one, although nobody looks at it
         if fault is not None:
             reply = fault.spoil(reply)
-        self._note(asked, reply, fault, refused)
+        slow = self._faults.strike_all("delay", asked.kind)
+        self._note(asked, reply, fault or next(iter(slow), None), refused)
         date = format_datetime(self._clock.now().astimezone(UTC), usegmt=True)
-        reply = attrs.evolve(reply, headers={"Date": date, **reply.headers})
+        reply = attrs.evolve(
+            reply,
+            headers={"Date": date, **reply.headers},
+            delay=sum(fault.seconds for fault in slow),
+        )
         return Answer(reply=reply, first=tuple(self._early))
 
     def put(self, call: Call) -> None:
         """Put in a call that has settled."""
-        self.calls[call.sid] = call
+        self._hold(call)
         self._forget_oldest(call.sid)
+
+    def _hold(self, call: Call) -> None:
+        """Keep a call as it stands now; once it has ended it is among those that are listed."""
+        known = self.calls.get(call.sid)
+        self.calls[call.sid] = call
+        if not call.ongoing and (known is None or known.ongoing):
+            self._shelves[call.account_sid].put(call)
 
     def _note(
         self, asked: Asked, reply: Reply, fault: Fault | None, refused: RefusedError | None
@@ -215,7 +231,7 @@ class Carrier:
         begun = self._clock.monotonic()
         at = self._clock.at(begun).replace(microsecond=0)
         call = placed(order, sid=self.new_text(), account_sid=account.sid, at=at)
-        self.calls[call.sid] = call
+        self._hold(call)
         stages = plan(order, self._cast(order))
         for stage in stages[self._hurried(call, stages) :]:
             self._clock.call_at(begun + stage.after, partial(self._reach, call.sid, stage))
@@ -268,13 +284,14 @@ class Carrier:
             if written is not None:
                 told.append(written)
                 if self._faults.strike("early", written.event):
-                    self.calls[call.sid] = call
+                    self._hold(call)
                     self._early = told
                     return passed
         return 0
 
     async def _reach(self, sid: str, stage: Stage) -> None:
-        call = self.calls[sid] = self._stepped(self.calls[sid], stage)
+        call = self._stepped(self.calls[sid], stage)
+        self._hold(call)
         if stage.act == "settle":
             self._forget_oldest(sid)
         if stage.event is not None:
@@ -292,7 +309,9 @@ class Carrier:
             return
         self._settled.append(sid)
         while len(self._settled) > self._keep:
-            self.calls.pop(self._settled.popleft(), None)
+            oldest = self.calls.pop(self._settled.popleft(), None)
+            if oldest is not None:
+                self._shelves[oldest.account_sid].remove(oldest)
 
     async def _tell(self, call: Call, event: Event) -> None:
         callback = call.order.callback if call.order else None
@@ -302,11 +321,9 @@ class Carrier:
 
     def _bulk(self, account: Account, query: Pairs, *, as_json: bool) -> str:
         wanted = bulk.parse(query, now=self._clock.now())
-        own = [call for call in self.calls.values() if call.account_sid == account.sid]
+        found = bulk.page(self._shelves[account.sid], self.calls, wanted)
         sign = self._sign(account, wanted.recording_url_validity)
-        return answers.bulk(
-            bulk.page(own, wanted), wanted, account_sid=account.sid, sign=sign, as_json=as_json
-        )
+        return answers.bulk(found, wanted, account_sid=account.sid, sign=sign, as_json=as_json)
 
     def _details(self, account: Account, sid: str, query: Pairs, *, as_json: bool) -> str:
         params = checks.once(query)
@@ -343,6 +360,8 @@ class Carrier:
             now=self._clock.now(),
             secret=account.api_token,
         )
+        if not signed and recordings.is_signed(dict(asked.query)):
+            raise RefusedError(403, "Request has expired, or was not signed so")
         if not signed and not account.admits(asked.authorization):
             raise RefusedError(401, "Authentication failed")
         call = self.calls.get(name.removesuffix(".mp3"))
@@ -350,7 +369,18 @@ class Carrier:
         if call is None or not recorded or not call.settled:
             raise RefusedError(404, "No matching results")
         sound = recordings.silence(call.conversation_duration)
-        return Reply(status=200, content_type="audio/mpeg", body=sound)
+        return recordings.sounding(
+            sound,
+            since=call.date_updated,
+            wanted=asked.range,
+            if_range=asked.if_range,
+            elsewhere=recordings.presigned(
+                recordings.elsewhere(call.recording_url or ""),
+                minutes=5,
+                at=self._clock.now(),
+                secret=account.api_token,
+            ),
+        )
 
 
 def _said(status: int, body: str, *, as_json: bool) -> Reply:

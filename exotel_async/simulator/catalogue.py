@@ -1,7 +1,7 @@
 """Says what can go wrong between Exotel and its users, by name.
 
 Three things can fail: a connection, before anything of it is read; an answer, after the
-request was read; a StatusCallback, on its way or by overtaking connect's answer.
+request was read, or it comes late; a StatusCallback, on its way or by overtaking connect's answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-Place = Literal["listening", "connection", "answer", "callback", "early"]
+Place = Literal["listening", "connection", "answer", "delay", "callback", "early"]
 Ending = Literal["keep", "close", "reset", "hang"]
 
 REQUESTS = ("connect", "details", "bulk", "number", "recording")
@@ -29,8 +29,10 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict)
     missing: int = 0  # bytes that the head promises beyond the body
+    delay: float = 0.0  # seconds of real time before any of it
     pause: float = 0.0  # seconds of real time in the middle of the body
     ending: Ending = "keep"  # what becomes of the connection
+    elsewhere: str = ""  # a URL on another host where the same can be had without credentials
 
 
 Spoil = Callable[[Reply, float], Reply]
@@ -58,7 +60,8 @@ class Kind:
         """Name what it can be restricted to."""
         if self.only_on is not None:
             return self.only_on
-        return {"listening": (), "connection": (), "answer": REQUESTS}.get(self.place, EVENTS)
+        places = {"listening": (), "connection": (), "answer": REQUESTS, "delay": REQUESTS}
+        return places.get(self.place, EVENTS)
 
 
 def _exception(status: int, message: str, code: int | None = None) -> bytes:
@@ -122,6 +125,12 @@ def _unavailable_for(reply: Reply, seconds: float) -> Reply:
     return attrs.evolve(reply, status=503, body=b"", headers={"Retry-After": f"{seconds:g}"})
 
 
+def _moved(reply: Reply, _seconds: float) -> Reply:
+    if not reply.elsewhere:
+        return reply
+    return Reply(status=302, content_type="text/html", headers={"Location": reply.elsewhere})
+
+
 _REDIRECT = Reply(status=302, content_type="text/html", headers={"Location": "/elsewhere"})
 
 _ALL = (
@@ -137,6 +146,8 @@ _ALL = (
     Kind("half-a-head", "the answer ends in the middle of its head", "answer",
          _silent("close", b"HTTP/1.1 200 OK\r\nContent-Le")),
     Kind("no-http", "what comes back is not HTTP", "answer", _silent("close", b"OK\r\n\r\n")),
+    Kind("latency", "the answer, good or bad, comes SECONDS of real time later", "delay",
+         seconds=0.1),
     Kind("slow-body", "the body stops in its middle for SECONDS of real time", "answer", _slow,
          seconds=1.0),
     Kind("hang-in-body", "the body stops in its middle for good", "answer", _hanging_body),
@@ -171,6 +182,12 @@ _ALL = (
     Kind("exception-200", "a 200 with a RestException", "answer",
          _saying(_exception(500, "Something went wrong"))),
     Kind("xml-for-json", "the answer in the other format: XML where JSON was asked", "answer"),
+    Kind("recording-moved", "302 to a pre-signed URL on another host, which is this machine's "
+         "other name", "answer", _moved, only_on=("recording",)),
+    Kind("recording-private", "403: this address is not allowed to hear recordings", "answer",
+         _refusing(403, "This IP is not allowed"), carried_out=False, only_on=("recording",)),
+    Kind("recording-gone", "410: the recording was deleted", "answer",
+         _refusing(410, "The recording was deleted"), carried_out=False, only_on=("recording",)),
     Kind("callback-lost", "a StatusCallback is never sent", "callback"),
     Kind("callback-late", "it is sent SECONDS later", "callback", seconds=600.0),
     Kind("callback-twice", "it is sent again SECONDS later", "callback", seconds=1.0),

@@ -28,6 +28,11 @@ class Fault:
     def __attrs_post_init__(self) -> None:
         self.name = self.kind.name
 
+    def concerns(self, on: str | None) -> bool:
+        """Tell whether it may strike this kind of request or event."""
+        only_on = self.kind.only_on
+        return self.on in (None, on) and (only_on is None or on in only_on)
+
     def spoil(self, reply: Reply) -> Reply:
         """Make the bad reply of a good one."""
         return self.kind.spoil(reply, self.seconds) if self.kind.spoil else reply
@@ -106,7 +111,7 @@ class FaultBook:
 
     def _striking(self, place: Place, on: str | None) -> Iterator[Fault]:
         for fault in list(self._faults):
-            if fault.kind.place == place and fault.on in (None, on) and self._hits(fault):
+            if fault.kind.place == place and fault.concerns(on) and self._hits(fault):
                 yield fault
 
     def _hits(self, fault: Fault) -> bool:

@@ -246,7 +246,8 @@ class Simulator:
           None: as `FAULTS` says.
 
         Faults are asked in the order they were laid down: of those that strike an answer the
-        first does, those that strike a StatusCallback do so together. Raises ValueError.
+        first does, and "latency" besides; those that strike a StatusCallback do so together.
+        Raises ValueError.
         """
         fault = self._faults.add(
             name,

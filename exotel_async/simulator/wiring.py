@@ -25,6 +25,8 @@ async def read(request: web.Request) -> Asked:
         query=tuple(request.query.items()),
         form=form,
         authorization=request.headers.get("Authorization", ""),
+        range=request.headers.get("Range", ""),
+        if_range=request.headers.get("If-Range", ""),
         problem=problem,
     )
 
@@ -47,6 +49,8 @@ async def write(
     request: web.Request, reply: Reply, *, closing: asyncio.Event
 ) -> web.StreamResponse:
     """Send a reply, byte by byte where that is the fault; `closing` ends what hangs."""
+    if reply.delay:
+        await _wait(closing, reply.delay)
     plain = request.method == "HEAD" or (reply.ending == "keep" and not reply.pause)
     if plain and reply.status is not None:
         return web.Response(

@@ -27,7 +27,6 @@ from .values import read_seconds, word_reader
 MOST_SIDS = 100
 MOST_NUMBERS = 5
 MOST_DAYS = 30
-_SECOND = timedelta(seconds=1)
 _MONTHS_KEPT = 6
 _PARAMETERS = (
     "Sid", "DateCreated", "To", "From", "Status", "Duration", "Price", "Direction",
@@ -107,25 +106,29 @@ def bulk_query(
     )
 
 
-def split(query: BulkQuery) -> Iterator[tuple[BulkQuery, ...]]:
-    """Cut a question into what single requests may carry.
+def split(query: BulkQuery) -> Iterator[BulkQuery]:
+    """Cut a question into ranges of time that requests may carry, in the order asked for.
 
-    Yields windows of time in the order asked for; the parts of one window overlap in time and
-    are to be merged.
+    Two neighbours share a second: what was created in the middle of it is in one of them.
     """
     windows = list(_windows(query.created))
     for window in windows if query.ascending else reversed(windows):
-        yield tuple(
-            attrs.evolve(query, created=window, sids=sids, to=to, from_=from_, phone_numbers=own)
-            for sids in _chunks(query.sids, MOST_SIDS)
-            for to in _chunks(query.to, MOST_NUMBERS)
-            for from_ in _chunks(query.from_, MOST_NUMBERS)
-            for own in _chunks(query.phone_numbers, MOST_NUMBERS)
-        )
+        yield attrs.evolve(query, created=window)
 
 
-def refuse_splitting(query: BulkQuery) -> BulkQuery:
-    """Take only what one request can carry."""
+def parts_of(query: BulkQuery) -> tuple[BulkQuery, ...]:
+    """Cut a question with too many values into several, whose answers are to be merged."""
+    return tuple(
+        attrs.evolve(query, sids=sids, to=to, from_=from_, phone_numbers=own)
+        for sids in _chunks(query.sids, MOST_SIDS)
+        for to in _chunks(query.to, MOST_NUMBERS)
+        for from_ in _chunks(query.from_, MOST_NUMBERS)
+        for own in _chunks(query.phone_numbers, MOST_NUMBERS)
+    )
+
+
+def refuse_splitting(query: BulkQuery, *, zone: tzinfo | None = None) -> BulkQuery:
+    """Take only what one request can carry; the error names dates in `zone`, or else in UTC."""
     for name, values, most in (
         ("sids", query.sids, MOST_SIDS),
         ("to", query.to, MOST_NUMBERS),
@@ -137,12 +140,26 @@ def refuse_splitting(query: BulkQuery) -> BulkQuery:
                 f"{name} may hold at most {most} values for one page, but holds {len(values)}; "
                 "list() splits them"
             )
-    if len(list(_windows(query.created))) > 1:
+    if query.created is not None and len(list(_windows(query.created))) > 1:
+        start, end = query.created
+        # Reckoned in UTC: where clocks change, thirty days of theirs may be an hour too long.
+        reach = timedelta(days=MOST_DAYS)
+        first, last, latest, earliest = (
+            moment.astimezone(zone or UTC).isoformat()
+            for moment in (start, end, start + reach, end - reach)
+        )
         raise InvalidRequestError(
-            f"created_after and created_before may lie at most {MOST_DAYS} days apart for one "
-            "page; list() splits longer ranges"
+            f"created_after ({first}) and created_before ({last}) may lie at most {MOST_DAYS} days "
+            f"apart for one page: give created_before {latest} at the latest, or created_after "
+            f"{earliest} at the earliest; list() splits longer ranges"
         )
     return query
+
+
+def zone_given(filters: BulkFilters) -> tzinfo | None:
+    """Tell in which zone the user thinks; None where no time was given."""
+    given = filters.get("created_after") or filters.get("created_before")
+    return None if given is None else given.tzinfo
 
 
 def bulk_calls(
@@ -298,7 +315,7 @@ def _kept(name: str, moment: object, *, oldest: datetime) -> datetime:
     if moment < oldest:
         raise InvalidRequestError(
             f"{name} is {moment.isoformat()}, but Exotel keeps six months of records: the "
-            f"earliest that works is {oldest.isoformat()}"
+            f"earliest that works is {oldest.astimezone(moment.tzinfo).isoformat()}"
         )
     return moment
 
@@ -325,10 +342,10 @@ def _windows(
         yield None
         return
     start, end = created
-    while start <= end:
-        last = min(start + timedelta(days=MOST_DAYS), end)
-        yield start, last
-        start = last + _SECOND
+    while end - start > (most := timedelta(days=MOST_DAYS)):
+        yield start, start + most
+        start += most
+    yield start, end
 
 
 def _chunks(values: tuple[str, ...], most: int) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exotel_async import IST, Call, CallList, CallPage, ExotelClient, UnreadableAnswerError
+from exotel_async.client.call_list import Order
 from exotel_async.simulator import Simulator
 from exotel_async.wire.bulk import BulkQuery, bulk_query
 
@@ -48,8 +49,21 @@ def pages_of(*contents: list[Call]) -> Pages:
     )
 
 
-def listing(fetch: Any, *, limit: int | None = None, **filters: Any) -> CallList:
-    return CallList(bulk_query(now=NOW, **filters), fetch=fetch, limit=limit)
+def listing(
+    fetch: Any, *, limit: int | None = None, concurrency: int = 1, **filters: Any
+) -> CallList:
+    async def paced(query: BulkQuery, after: str | None, leaves: Callable[[], None]) -> CallPage:
+        leaves()
+        return await fetch(query, after)
+
+    order = Order(
+        query=bulk_query(now=NOW, **filters),
+        fetch=paced,
+        asked_at=NOW,
+        concurrency=concurrency,
+        limit=limit,
+    )
+    return CallList(order)
 
 
 async def sids(calls: CallList) -> list[str]:
@@ -183,7 +197,7 @@ class TestSplitting:
 
         assert len(seen) == 2
         assert seen[0][1] == START
-        assert seen[1][1] == seen[0][0] - timedelta(seconds=1)
+        assert seen[1][1] == seen[0][0]
         assert seen[1][0] == START - timedelta(days=45)
 
     @given(data=st.data(), ascending=st.booleans())

@@ -31,6 +31,7 @@ EXPECTED: dict[str, Expected] = {
     "hang": Expected(UNKNOWN),
     "half-a-head": Expected(UNKNOWN),
     "no-http": Expected(UNKNOWN),
+    "latency": Expected(PLACED),
     "slow-body": Expected(PLACED),
     "hang-in-body": Expected(UNKNOWN),
     "redirect": Expected(UNKNOWN, rings=False),
@@ -65,7 +66,7 @@ def lay_down(made: World, fault: str, callbacks: str) -> None:
         made.sim.fault(fault)
     elif fault != "none":
         on = "connect" if fault != "reset-on-connect" else None
-        made.sim.fault(fault, on=on, seconds=0.05 if fault == "slow-body" else None)
+        made.sim.fault(fault, on=on, seconds=0.05 if fault in ("latency", "slow-body") else None)
 
 
 async def dialled(made: World, fault: str, callbacks: str) -> Dial:
@@ -109,7 +110,10 @@ async def assert_right(made: World, fault: str, callbacks: str, dial: Dial) -> N
 
 def test_all_faults():
     """No fault of a connection or an answer is left out."""
-    assert {*EXPECTED} == {"none", *(f for f in FAULTS if not f.startswith("callback-"))}
+    assert {*EXPECTED} == {
+        "none",
+        *(f for f in FAULTS if not f.startswith(("callback-", "recording-"))),
+    }
 
 
 def test_all_callbacks():

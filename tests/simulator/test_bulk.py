@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
@@ -10,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exotel_async.simulator import bulk
+from exotel_async.simulator import Simulator, bulk
 from exotel_async.simulator.calls import Call
 from exotel_async.simulator.clock import IST
+from exotel_async.simulator.shelves import Shelf
 
 NOW = datetime(2026, 11, 2, 10, 0, tzinfo=IST)
 
@@ -29,6 +32,48 @@ def call(sid: str, created: datetime) -> Call:
         date_updated=created,
         start_time=created,
     )
+
+
+def shelved(calls: Iterable[Call]) -> tuple[Shelf, dict[str, Call]]:
+    shelf, by_sid = Shelf(), {}
+    for one in calls:
+        shelf.put(one)
+        by_sid[one.sid] = one
+    return shelf, by_sid
+
+
+def plain_page(calls: Iterable[Call], query: bulk.Query) -> bulk.Page:
+    """What a page holds, by looking at every call."""
+    first, last = query.created
+
+    def place(one: Call) -> tuple[int, str]:
+        return int(one.date_created.timestamp()), one.sid
+
+    def precedes(one: tuple[int, str], other: tuple[int, str]) -> bool:
+        return one < other if query.ascending else one > other
+
+    found = [c for c in calls if first <= c.date_created <= last]
+    found = [c for c in found if all(test(c) for test in query.tests)]
+    found.sort(key=place, reverse=not query.ascending)
+    start, stop = 0, 0
+    if query.before is not None:
+        stop = sum(precedes(place(c), query.before) for c in found)
+        start = max(0, stop - query.page_size)
+    else:
+        if query.after is not None:
+            start = sum(not precedes(query.after, place(c)) for c in found)
+        stop = min(len(found), start + query.page_size)
+    shown = tuple(found[start:stop])
+    return bulk.Page(
+        calls=shown,
+        total=len(found),
+        before=cursor(*place(shown[0])) if shown and start > 0 else None,
+        after=cursor(*place(shown[-1])) if shown and stop < len(found) else None,
+    )
+
+
+def cursor(second: int, sid: str) -> str:
+    return b64encode(f"{second},{sid}".encode()).decode()
 
 
 async def sids(ask, **params: str) -> set[str]:
@@ -325,7 +370,7 @@ class TestCursors:
 
         def ask_for(**cursor: str) -> bulk.Page:
             pairs = {"PageSize": str(size), "SortBy": f"DateCreated:{order}", **cursor}
-            return bulk.page(calls, bulk.parse(tuple(pairs.items()), now=NOW))
+            return bulk.page(*shelved(calls), bulk.parse(tuple(pairs.items()), now=NOW))
 
         forward = [ask_for()]
         while forward[-1].after is not None:
@@ -337,3 +382,100 @@ class TestCursors:
         seen = [c.sid for p in forward for c in p.calls]
         assert sorted(seen) == sorted(c.sid for c in calls)
         assert [c.sid for p in reversed(backward) for c in p.calls] == seen
+
+
+SECONDS = st.integers(0, 8)
+SIDS = st.sampled_from("0123456789abcdef")
+
+
+class TestShelf:
+    @given(
+        batches=st.lists(
+            st.lists(st.tuples(SIDS, SECONDS), max_size=100, unique_by=lambda one: one[0]),
+            min_size=1,
+            max_size=4,
+        ),
+        created=st.none() | st.tuples(SECONDS, SECONDS).map(sorted),
+        others=st.sampled_from([{}, {"Sid": "0,3,7,a,c"}, {"Direction": "inbound"}]),
+        cursors=st.sampled_from([None, "After", "Before"]),
+        at=st.tuples(SECONDS, SIDS),
+        size=st.integers(1, 7),
+        order=st.sampled_from(["asc", "desc"]),
+        gone=st.sets(SIDS),
+    )
+    def test_as_the_plain_way(self, batches, created, others, cursors, at, size, order, gone):
+        """Whatever came and went, and whatever is asked: the page is the one that a search finds.
+
+        So is one asked for between what comes, which is put in place one by one or all at once.
+        """
+        pairs = {"PageSize": str(size), "SortBy": f"DateCreated:{order}", **others}
+        if created is not None:
+            low, high = (f"{NOW + timedelta(seconds=s - 8):%Y-%m-%d %H:%M:%S}" for s in created)
+            pairs["DateCreated"] = f"gte:{low};lte:{high}"
+        if cursors is not None:
+            pairs[cursors] = cursor(int(NOW.timestamp()) + at[0] - 8, at[1])
+        query = bulk.parse(tuple(pairs.items()), now=NOW)
+        shelf, calls = shelved([])
+
+        for number, batch in enumerate(batches):
+            for sid, second in batch:
+                one = call(f"{sid}{number or ''}", NOW + timedelta(seconds=second - 8))
+                calls[one.sid] = one
+                shelf.put(one)
+            assert bulk.page(shelf, calls, query) == plain_page(calls.values(), query)
+        for sid in gone & calls.keys():
+            shelf.remove(calls.pop(sid))
+
+        assert bulk.page(shelf, calls, query) == plain_page(calls.values(), query)
+
+    def test_many_at_once(self):
+        """More calls than are put in place one by one come to stand in the same order."""
+        shelf, calls = shelved(
+            call(f"{n % 7}{n}", NOW - timedelta(seconds=n % 50)) for n in range(500)
+        )
+
+        places = list(shelf.places())
+
+        assert places == sorted((int(c.date_created.timestamp()), c.sid) for c in calls.values())
+
+    def test_parts_of_a_second(self):
+        """A range that begins in the middle of a second leaves out what that second began with."""
+        shelf, calls = shelved([call("a", NOW - timedelta(days=31))])
+
+        inside = bulk.page(shelf, calls, bulk.parse((), now=NOW))
+        outside = bulk.page(shelf, calls, bulk.parse((), now=NOW + timedelta(microseconds=1)))
+
+        assert (inside.total, outside.total) == (1, 0)
+
+    async def test_forgotten(self, asker):
+        """What is not kept is not listed, and the count says so."""
+        async with Simulator(keep=2) as sim:
+            made = [sim.add_call(date_created=NOW - timedelta(minutes=n)) for n in range(5)]
+
+            body = (await asker(sim).get("/Calls.json")).json
+
+        assert [record["Sid"] for record in body["Calls"]] == made[3:]
+        assert body["Metadata"]["Total"] == 2
+
+    async def test_once(self, sim, ask):
+        """A call that ends and then settles is one record, at its last state."""
+        sid = await ask.sid()
+        await sim.advance(minutes=1)
+        await sim.advance(minutes=5)
+
+        body = (await ask.get("/Calls.json")).json
+
+        assert [record["Sid"] for record in body["Calls"]] == [sid]
+        assert body["Metadata"]["Total"] == 1
+        assert body["Calls"][0]["Duration"]
+
+    async def test_accounts(self, sim, asker, ask):
+        """An account's page and count hold its own calls only."""
+        other = sim.add_account(sid="other")
+        sim.add_call(account_sid=other["account_sid"])
+        own = sim.add_call()
+
+        body = (await ask.get("/Calls.json")).json
+
+        assert [record["Sid"] for record in body["Calls"]] == [own]
+        assert body["Metadata"]["Total"] == 1

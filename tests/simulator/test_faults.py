@@ -154,6 +154,7 @@ SEEN: dict[str, tuple[Callable[[Heard], bool], bool]] = {
     "hang": (wordless("hangs"), True),
     "half-a-head": (lambda h: h == Heard(b"HTTP/1.1 200 OK\r\nContent-Le", "closed"), True),
     "no-http": (lambda h: h == Heard(b"OK\r\n\r\n", "closed"), True),
+    "latency": (says(200), True),
     "slow-body": (half("hangs"), True),  # its second half comes after a second
     "hang-in-body": (half("hangs"), True),
     "redirect": (with_header(302, b"Location: /elsewhere"), False),
@@ -185,8 +186,10 @@ SEEN: dict[str, tuple[Callable[[Heard], bool], bool]] = {
 
 class TestBytes:
     def test_all_are_shown(self):
-        """No fault of a connection or an answer is left out."""
-        assert set(SEEN) == {name for name in FAULTS if not name.startswith("callback-")}
+        """No fault of a connection or an answer is left out; recordings have tests of their own."""
+        assert set(SEEN) == {
+            name for name in FAULTS if not name.startswith(("callback-", "recording-"))
+        }
 
     async def test_none(self, sim):
         """Without a fault the answer comes whole, and the connection is kept."""
@@ -214,6 +217,30 @@ class TestBytes:
         sim.fault("slow-body", seconds=0.02)
 
         assert (await hear(sim)).end == "kept"
+
+    async def test_latency_overlaps(self, sim, ask):
+        """Answers that are late are late side by side: the last was asked before the first came."""
+        fault = sim.fault("latency", on="bulk", times=None, seconds=0.3)
+        come = []
+
+        async def one() -> None:
+            assert (await ask.get("/Calls.json")).status == 200
+            come.append(fault.struck)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(one())
+
+        assert come == [5] * 5
+
+    async def test_latency_of_a_fault(self, sim, ask):
+        """A bad answer is late as well, and goes by the name of what is wrong with it."""
+        late = sim.fault("latency", seconds=0.01)
+        sim.fault("429")
+
+        said = await ask.get("/Calls.json")
+
+        assert (said.status, late.struck, sim.requests[0].fault) == (429, 1, "429")
 
     async def test_refused_while_requests_run(self, sim):
         """Kept-alive connections do not get round a refusal."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -75,6 +76,108 @@ class TestRecording:
         assert {frame[:4].hex() for frame in frames} == {"ffe318c0"}
 
 
+class TestParts:
+    @pytest.fixture
+    async def hear(self, sim, ask):
+        """Ask for a recording of 33 s with these headers."""
+        sid = sim.add_call(recorded=True)
+        url = sim.calls[sid].recording_url.removeprefix(ask.host)
+
+        async def hear(**headers: str):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            host = URL(ask.host + url)
+            own = {"Authorization": ask.authorization}
+            async with ask.session.get(host, headers=own | named) as answer:
+                return answer.status, answer.headers, await answer.read()
+
+        return hear
+
+    @pytest.mark.parametrize(
+        ("asked", "said", "first", "end"),
+        [
+            ("bytes=100-", "bytes 100-32975/32976", 100, 32976),
+            ("bytes=0-99", "bytes 0-99/32976", 0, 100),
+            ("bytes=32975-99999", "bytes 32975-32975/32976", 32975, 32976),
+            ("bytes=-76", "bytes 32900-32975/32976", 32900, 32976),
+        ],
+    )
+    async def test_part(self, hear, asked, said, first, end):
+        """A Range is answered with that part, and 206."""
+        status, headers, body = await hear(Range=asked)
+
+        assert (status, headers["Content-Range"]) == (206, said)
+        assert body == silence(33)[first:end]
+
+    @pytest.mark.parametrize("asked", ["bytes=5-2", "lines=1-2", "bytes=", "bytes=1-2,4-5", "x"])
+    async def test_senseless(self, hear, asked):
+        """A Range that makes no sense is not heeded."""
+        status, headers, body = await hear(Range=asked)
+
+        assert (status, body) == (200, silence(33))
+        assert "Content-Range" not in headers
+
+    @pytest.mark.parametrize("asked", ["bytes=32976-", "bytes=-0"])
+    async def test_beyond(self, hear, asked):
+        """Beyond the end there is nothing: 416, with the size."""
+        status, headers, _ = await hear(Range=asked)
+
+        assert (status, headers["Content-Range"]) == (416, "bytes */32976")
+
+    @pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
+    async def test_same_version(self, hear, name):
+        """With If-Range the part comes of the same version only; of another, all."""
+        _, headers, _ = await hear()
+
+        same = await hear(Range="bytes=100-", If_Range=headers[name])
+        other = await hear(Range="bytes=100-", If_Range='"other"')
+
+        assert (same[0], other[0]) == (206, 200)
+
+    async def test_cut_off(self, sim, hear):
+        """A part can break off as well."""
+        sim.fault("truncated-200", on="recording")
+
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await hear(Range="bytes=100-")
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("fault", "status"),
+        [("recording-moved", 302), ("recording-private", 403), ("recording-gone", 410)],
+    )
+    async def test_on_recordings_only(self, sim, ask, fetch, fault, status):
+        """What can go wrong with recordings does with nothing else."""
+        sid = sim.add_call(recorded=True)
+        sim.fault(fault, times=None)
+
+        read = await ask.get(f"/Calls/{sid}.json")
+        said = await fetch(sim.calls[sid].recording_url, allow_redirects=False)
+
+        assert (read.status, said[0]) == (200, status)
+
+    def test_nowhere_else(self, sim):
+        """Nor can it be laid down elsewhere."""
+        with pytest.raises(ValueError, match="on must be one of recording"):
+            sim.fault("recording-gone", on="details")
+
+    async def test_moved(self, sim, fetch):
+        """The other host needs no credentials: the URL is signed."""
+        sid = sim.add_call(recorded=True)
+        sim.fault("recording-moved")
+
+        status, _, body = await fetch(sim.calls[sid].recording_url)
+
+        assert (status, body) == (200, silence(33))
+
+    async def test_not_moved_for_strangers(self, sim, fetch):
+        """Who may not hear it is not led there."""
+        sid = sim.add_call(recorded=True)
+        sim.fault("recording-moved")
+
+        assert (await fetch(sim.calls[sid].recording_url, mine=False))[0] == 401
+
+
 class TestPresigned:
     @pytest.fixture
     async def url(self, sim, ask) -> str:
@@ -92,7 +195,7 @@ class TestPresigned:
         last = await fetch(url, mine=False)
         await sim.advance(seconds=1)
 
-        assert (last[0], (await fetch(url, mine=False))[0]) == (200, 401)
+        assert (last[0], (await fetch(url, mine=False))[0]) == (200, 403)
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -101,7 +204,7 @@ class TestPresigned:
     )  # fmt: skip
     async def test_forged(self, url, fetch, old, new):
         """Nobody can prolong it, or use it for another."""
-        assert (await fetch(url.replace(old, new), mine=False))[0] == 401
+        assert (await fetch(url.replace(old, new), mine=False))[0] == 403
 
     async def test_bulk(self, sim, ask, fetch):
         """Bulk records have such URLs as well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
+from pathlib import Path
 from typing import assert_type
 
 from aiohttp import ClientSession, web
@@ -25,10 +26,13 @@ from exotel_async import (
     ExotelError,
     Leg,
     NumberMetadata,
+    NumberResult,
     OutcomeUnknownError,
     Pacer,
     Range,
     RateLimitedError,
+    RecordingError,
+    SavedRecording,
     SlidingWindowPacer,
     StatusCallback,
     SystemClock,
@@ -205,6 +209,32 @@ async def dialling(
         on = dialer.connect_to_flow
         await on(from_="1", caller_id="3", idempotency_key=key, flow_id=9, record=True)  # type: ignore[call-arg]
         await on(from_="1", caller_id="3", idempotency_key=key, status_callback="x")  # type: ignore[call-arg]
+
+
+async def recordings(call: Call, event: StatusCallback) -> None:
+    exotel = ExotelClient(
+        account_sid="a", api_key="k", api_token="t", recording_hosts=("media.example.com",)
+    )
+    saved = await exotel.recordings.download(call, "a.mp3", wait=900, overwrite=True, max_size=9)
+    assert_type(saved, SavedRecording)
+    assert_type(saved.path, Path)
+    await exotel.recordings.download(event, saved.path)
+    await exotel.recordings.download(None, "a.mp3")  # type: ignore[arg-type]
+    async with exotel.recordings.stream("https://recordings.exotel.com/a.mp3", wait=1.5) as sound:
+        assert_type(sound.size, int | None)
+        async for chunk in sound:
+            assert_type(chunk, bytes)
+    assert_type(RecordingError().reason, str)
+
+
+async def numbers(cache: dict[str, NumberMetadata]) -> None:
+    exotel = ExotelClient(account_sid="a", api_key="k", api_token="t", number_cache=cache)
+    for result in await exotel.numbers.get_many(iter(["1"]), concurrency=2):
+        assert_type(result, NumberResult)
+        assert_type(result.metadata, NumberMetadata | None)
+    async for result in exotel.numbers.iter_many(["1"]):
+        assert_type(result.error, ExotelError | None)
+    ExotelClient(account_sid="a", api_key="k", api_token="t", number_cache=[])  # type: ignore[arg-type]
 
 
 async def testing(now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
@@ -21,8 +22,10 @@ from exotel_async.wire.bulk import (
     bulk_calls,
     bulk_query,
     call_details,
+    parts_of,
     refuse_splitting,
     split,
+    zone_given,
 )
 from exotel_async.wire.values import IST
 
@@ -339,7 +342,9 @@ class TestRefusals:
         text = refusal(**{name: moment})
 
         assert text.startswith(f"{name} is {moment.isoformat()}, but Exotel keeps six months")
-        assert text.endswith("2026-05-02T00:00:00+00:00")
+        told = datetime.fromisoformat(text.rpartition(" ")[2])
+        assert (told, told.utcoffset()) == (datetime(2026, 5, 2, tzinfo=UTC), moment.utcoffset())
+        assert query(**{name: told}).created is not None
 
 
 class TestSixMonths:
@@ -390,22 +395,23 @@ class TestSplit:
         """What fits into one request is one request."""
         asked = query(sids=["a"], to=["1"], created_after=NOW - timedelta(days=30))
 
-        assert list(split(asked)) == [(asked,)]
+        assert list(split(asked)) == [asked]
+        assert parts_of(asked) == (asked,)
 
     @examples(150)
     @given(aware, aware, st.booleans())
     def test_days(self, one, other, ascending):
-        """Windows cover a range without gap and overlap, in the order asked for."""
+        """Windows cover a range; neighbours share a second; they come in the order asked for."""
         start, end = sorted((one, other), key=datetime.timestamp)
         asked = query(created_after=start, created_before=end, ascending=ascending)
 
-        windows = [part.created for (part,) in split(asked)]
+        windows = [part.created for part in split(asked)]
 
         windows = windows if ascending else windows[::-1]
         assert windows[0][0].timestamp() == int(start.timestamp())
         assert windows[-1][1].timestamp() == int(end.timestamp())
         for earlier, later in pairwise(windows):
-            assert later[0].timestamp() - earlier[1].timestamp() == 1
+            assert later[0] == earlier[1]
         for first, last in windows:
             assert timedelta(0) <= last - first <= timedelta(days=30)
 
@@ -423,11 +429,11 @@ class TestSplit:
         start = datetime(2026, 10, 2, 1, 59, 59, tzinfo=NEW_YORK)
         end = datetime(2026, 11, 2, 0, 0, tzinfo=NEW_YORK)
 
-        windows = sorted(part.created for (part,) in split(query(
+        windows = sorted(part.created for part in split(query(
             now=NOW, created_after=start, created_before=end
         )))  # fmt: skip
 
-        assert windows[1][0].timestamp() - windows[0][1].timestamp() == 1
+        assert windows[1][0] == windows[0][1]
 
     @examples(60)
     @given(st.integers(0, 350), st.integers(0, 12), st.integers(0, 7), st.integers(0, 6))
@@ -437,7 +443,7 @@ class TestSplit:
         values = {name: [f"{name}{n}" for n in range(count)] for name, count in numbers.items()}
         most = {"sids": 100, "to": 5, "from_": 5, "phone_numbers": 5}
 
-        ((*parts,),) = split(query(**values))
+        parts = parts_of(query(**values))
 
         combinations = 1
         for name, all_values in values.items():
@@ -447,19 +453,11 @@ class TestSplit:
             combinations *= len(chunks)
         assert len(set(parts)) == len(parts) == combinations
 
-    def test_windows_and_values(self):
-        """Each window of time is split by values."""
-        asked = query(sids=[str(n) for n in range(101)], created_after=NOW - timedelta(days=61))
-
-        shape = [[len(part.sids) for part in parts] for parts in split(asked)]
-
-        assert shape == [[100, 1]] * 3
-
     def test_the_rest_stays(self):
         """All else is the same in every part."""
         asked = query(to=[str(n) for n in range(6)], statuses="busy", page_size=7, details=True)
 
-        ((one, other),) = split(asked)
+        one, other = parts_of(asked)
 
         assert attrs.evolve(one, to=()) == attrs.evolve(other, to=()) == attrs.evolve(asked, to=())
 
@@ -486,6 +484,28 @@ class TestRefuseSplitting:
 
         assert refuse_splitting(fitting) is fitting
         assert "at most 30 days apart" in refusal(refuse_splitting, query=longer)
+
+    def test_dates_that_work(self):
+        """What is too long names both dates that would do, in the zone given; and they do."""
+        # Clocks change within: 30 days are so many hours, not so many midnights.
+        first = datetime(2026, 10, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+        last = datetime(2026, 11, 2, tzinfo=ZoneInfo("Europe/Berlin"))
+
+        zone = zone_given({"created_after": first, "created_before": last})
+        asked = query(created_after=first, created_before=last)
+        text = refusal(refuse_splitting, query=asked, zone=zone)
+        latest = re.search(r"created_before (\S+) at the latest", text)[1]
+        earliest = re.search(r"created_after (\S+) at the earliest", text)[1]
+
+        assert (latest, earliest) == ("2026-10-30T23:00:00+01:00", "2026-10-03T01:00:00+02:00")
+        for one, other in (
+            (first, datetime.fromisoformat(latest)),
+            (datetime.fromisoformat(earliest), last),
+        ):
+            fitting = query(created_after=one, created_before=other)
+            assert refuse_splitting(fitting) is fitting
+            longer = query(created_after=one - SECOND, created_before=other)
+            assert "at most 30 days apart" in refusal(refuse_splitting, query=longer)
 
 
 class TestCallDetails:
