@@ -198,17 +198,17 @@ class Pull:
                 page_size=self._query.page_size,
                 concurrency=self._concurrency,
             )
-            rest = cut_unread(reading.window, goal, nearby=self._density_before(reading))
+            rest = cut_unread(reading.window, goal, nearby=self._known_before(reading))
             self._insert(rest, after=reading)
             self._begun += 1
             query = reading.query or self._query_of(reading)
             reading.walk = walk_of(query, fetch=partial(self._fetch_for, reading))
         return reading
 
-    def _density_before(self, reading: _Reading) -> float | None:
+    def _known_before(self, reading: _Reading) -> Window | None:
         before = self._readings[: self._readings.index(reading)]
-        known = (one.window.density for one in reversed(before))
-        return next((density for density in known if density is not None), None)
+        windows = (one.window for one in reversed(before))
+        return next((window for window in windows if window.density is not None), None)
 
     def _query_of(self, reading: _Reading) -> BulkQuery:
         assert self._axis is not None  # noqa: S101 - only what was cut has no query

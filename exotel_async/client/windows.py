@@ -17,7 +17,7 @@ from exotel_async.models.calls import Call
 from exotel_async.wire.bulk import MOST_DAYS
 
 LONGEST = MOST_DAYS * 86_400  # seconds that one request may ask for
-MOST_PAGES = 8  # that a window should hold: more is more to be kept until its turn comes
+MOST_PAGES = 6  # that a window should hold: more is more to be kept until its turn comes
 _NOT_WORTH_IT = 2  # pages that are read in one go
 _TRUST = 16  # how far what lies nearby may differ from the average
 _TOLERANCE = 1.5  # a window that holds more than so many times its goal is cut
@@ -60,7 +60,9 @@ class Window:
     read: int = 0  # records
     at: int = 0  # place of the last record that was read
     before: int = 0  # the same, a page earlier
-    counted: bool = False  # `expected` is what Exotel says, not a guess
+    lately: float = 0.0  # records a second in the last page
+    counted: bool = False  # `expected` is what Exotel says
+    guessed: bool = False  # `expected` is no share of anything that Exotel said
     rest: Window | None = None  # what was cut off before it was counted
 
     def __attrs_post_init__(self) -> None:
@@ -79,12 +81,17 @@ class Window:
         return self.pace if self.read else None
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether it holds far less than it should."""
+        return self.counted and self.expected is not None and self.expected < self.goal / 2
+
+    @property
     def unread(self) -> float | None:
         """Tell how many records are thought to come yet."""
         if self.counted and self.expected is not None:
             return max(0.0, self.expected - self.read)
         if self.read:
-            return self.pace * (self.last - self.at)
+            return max(self.pace, self.lately) * (self.last - self.at)
         return self.expected
 
 
@@ -101,10 +108,10 @@ def goal_of(*, begun: int, waiting: float, page_size: int, concurrency: int) -> 
     return page_size * max(1, min(begun + 1, MOST_PAGES, share))
 
 
-def cut_unread(window: Window, goal: float, *, nearby: float | None = None) -> Window | None:
+def cut_unread(window: Window, goal: float, *, nearby: Window | None = None) -> Window | None:
     """Cut a window that nobody reads yet down to its goal; give the rest of it.
 
-    `nearby`: records a second just before it, which tell more than the average of what is left.
+    `nearby`: one just before it, which tells more than the average of what is left.
     """
     window.goal = goal
     length = window.last - window.first
@@ -112,12 +119,14 @@ def cut_unread(window: Window, goal: float, *, nearby: float | None = None) -> W
     if window.expected is not None and window.expected > _TOLERANCE * goal:
         wanted = length * goal / window.expected
         if nearby is not None:
-            guess = goal / nearby if nearby else inf
+            guess = goal / nearby.density if nearby.density else inf
             wanted = min(max(guess, wanted / _TRUST), wanted * _TRUST)
+            if nearby.is_sparse:  # expect what one may: they grow until they hold something
+                wanted = max(wanted, 2.0 * (nearby.last - nearby.first))
     border = window.first + max(1, int(min(wanted, LONGEST)))
     if border >= window.last:
         return None
-    rest = Window(border, window.last)
+    rest = Window(border, window.last, guessed=window.guessed)
     if window.expected is not None:
         share = min(window.expected, goal)
         rest.expected, window.expected = window.expected - share, share
@@ -126,12 +135,18 @@ def cut_unread(window: Window, goal: float, *, nearby: float | None = None) -> W
 
 
 def count(window: Window, total: int) -> None:
-    """Take down what a window really holds; what was expected of it lies in the rest of it."""
+    """Take down what a window really holds; what was expected of it lies in the rest of it.
+
+    If it was a guess, the rest was guessed just as badly.
+    """
     rest = window.rest
     while rest is not None and (rest.counted or rest.read):
         rest = rest.rest
-    if rest is not None and rest.expected is not None and window.expected is not None:
-        rest.expected = max(0.0, rest.expected + window.expected - total)
+    if rest is not None and rest.expected is not None and window.expected:
+        if rest.guessed:
+            rest.expected *= total / window.expected
+        else:
+            rest.expected = max(0.0, rest.expected + window.expected - total)
     window.expected, window.counted, window.rest = float(total), True, None
 
 
@@ -145,12 +160,12 @@ def cut_in_progress(window: Window, *, page_size: int) -> Window | None:
         border = window.at - 1  # the last second may go on: all of it is left to the next one
     else:
         average = unread / max(1, window.last - window.at)
-        ahead = max(left, page_size / 2) / max(average, window.pace)
+        ahead = max(left, page_size / 2) / max(average, window.pace, window.lately)
         border = window.at + max(1, int(ahead))
     if border >= window.last:
         return None
     share = min(1.0, (window.last - border) / max(1, window.last - window.at))
-    rest = Window(border, window.last, expected=unread * share)
+    rest = Window(border, window.last, expected=unread * share, guessed=not window.counted)
     window.last, window.counted = border, False
     return rest
 
@@ -161,6 +176,7 @@ def read_on(window: Window, calls: Sequence[Call], axis: Axis) -> None:
     window.before = window.at if window.read > len(calls) else window.before
     places = (axis.place(call.date_created) for call in reversed(calls) if call.date_created)
     window.at = max(window.at, next(places, window.at))
+    window.lately = len(calls) / (window.at - max(window.first, window.before) + 1)
 
 
 def within(window: Window, calls: Sequence[Call], axis: Axis) -> tuple[Call, ...]:

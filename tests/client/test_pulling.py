@@ -197,7 +197,7 @@ class TestOrder:
         read = await sids(listing(carrier, limit=limit, page_size=page_size))
 
         assert read == expected(records, ascending=False)[:limit]
-        assert carrier.asked <= 2 * (limit / page_size) + 10
+        assert carrier.asked <= 2 * (limit / page_size) + 20
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
