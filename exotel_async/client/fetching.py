@@ -39,7 +39,7 @@ class Fetching:
 
     def __init__(self, door: Door, way: Way, *, max_size: int | None, is_late: bool) -> None:
         self.way = way
-        self.held = Held()
+        self.held: Held = Held()
         self._door = door
         self._max_size = max_size
         self._is_late = is_late

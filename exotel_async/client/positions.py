@@ -37,7 +37,7 @@ class Place:
         self._moment = None if start is None else start.moment
         self._earlier = frozenset[str]() if start is None else start.digests
         self._sids: list[str] = []
-        self.given = 0  # records
+        self.given: int = 0  # records
 
     def note(self, call: Call) -> None:
         """Note a record that was given out."""

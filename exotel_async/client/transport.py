@@ -135,7 +135,7 @@ class Incoming:
     def __init__(self, response: aiohttp.ClientResponse, timeout: float) -> None:
         self._response = response
         self._timeout = timeout
-        self.status = response.status
+        self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
 
     async def read(self) -> bytes:
