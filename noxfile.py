@@ -162,10 +162,11 @@ def load(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what durability costs, in a SQLite file and in PostgreSQL; minutes."""
+    """Measure what durability costs, and what long lists take; a quarter of an hour."""
     _install(session, *_group("tests"))
     session.run("python", "tests/bench/receiver.py", *session.posargs, env=INSTALLED_ONLY)
-    session.run("python", "tests/bench/postgres.py", env=INSTALLED_ONLY)
+    for script in ("postgres.py", "pull.py", "export.py"):
+        session.run("python", f"tests/bench/{script}", env=INSTALLED_ONLY)
 
 
 @nox.session

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
 
 pytest_plugins = ("pytester", "exotel_async.testing")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # run in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # processes inherit it
 
 
 @pytest.fixture(scope="session")

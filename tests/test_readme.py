@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -21,7 +23,11 @@ from samples import sample
 
 from exotel_async import ExotelClient, OutcomeUnknownError, SentRequest
 from exotel_async.cli.app import app
+from exotel_async.cli.demo import driven
 from exotel_async.cli.exit_status import ExitStatus
+from exotel_async.cli.running import execute
+from exotel_async.cli.simulate import environ_of
+from exotel_async.cli.world import World
 from exotel_async.simulator import MAGIC_NUMBERS, Simulator
 
 from .test_examples import EXOPHONE, FROM, SECRET, TO, environ_for
@@ -49,6 +55,35 @@ async def sim() -> AsyncIterator[Simulator]:
     """A carrier whose clock shows today."""
     async with Simulator(start=datetime.now().astimezone()) as running:
         yield running
+
+
+def _commands() -> list[str]:
+    """Take all commands out of the section on the command line, but for those of journals."""
+    section = README.partition("## On the command line")[2].partition("\n## ")[0]
+    found = re.findall(r"^(?:\| `)?exotel-async (.*?)(?:` \|.*)?$", section, re.MULTILINE)
+    return [command for command in found if "--journal" not in command]
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+async def _fine(_: web.Request) -> web.Response:
+    return web.Response()
+
+
+async def _ended(argv: list[str], world: World) -> int:
+    """Run a command to its end; those that serve are stopped as soon as they do."""
+    more = {"call": ["--yes"], "simulate": ["--port", "0"], "listen": ["--port", "0"]}
+    running = asyncio.create_task(execute(app, argv + more.get(argv[0], []), world=world))
+    if argv[0] in {"simulate", "listen"}:
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        return 0
+    return await running
 
 
 class TestReadme:
@@ -111,6 +146,21 @@ class TestReadme:
         assert len(sim.calls) == 1
         assert (tmp_path / "calls.db").exists()
         assert SECRET not in capsys.readouterr().out
+
+    async def test_long_lists(self, sim: Simulator) -> None:
+        """The program reads all, and tells how to go on."""
+        for n in range(250):
+            sim.add_call(sid=f"s{n:03}", date_created=sim.clock.now() - timedelta(minutes=n + 1))
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", snippet("Long lists")),
+            env=environ_for(sim),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await program.communicate()
+
+        *calls, end = out.decode().splitlines()
+        assert calls == [f"s{n:03} completed" for n in range(250)]
+        assert end.startswith("250 calls; later go on with position='ey")
 
     async def test_recordings(self, sim: Simulator, tmp_path: Path) -> None:
         """The program saves a call's recording."""
@@ -192,7 +242,7 @@ class TestReadme:
 
     def test_every_snippet_is_run(self) -> None:
         """No snippet is left out."""
-        assert README.count("```python") == 9
+        assert README.count("```python") == 10
 
     @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
     def test_links(self, link: str) -> None:
@@ -226,6 +276,38 @@ class TestReadme:
             assert await program.wait() == 0
 
         assert len(commands) == 4
+
+    async def test_commands_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Every other command runs as it stands, with what its capitals and dots stand for."""
+        monkeypatch.chdir(tmp_path)
+        met = web.Application()
+        met.router.add_post("/", _fine)
+        async with Simulator() as sim, TestServer(met) as receiver:
+            environ = environ_of(sim) | {"EXOTEL_CALLBACK_SECRET": SECRET}
+            world = World(environ=environ, clock=driven(sim))
+            sid = sim.add_call(phone_number=EXOPHONE, recorded=True, status="completed")
+            meant = {
+                "FROM": FROM, "TO": TO, "N": EXOPHONE, "SID": sid, "+91...": TO,
+                "http://...": str(receiver.make_url("/")), "https://...": "https://shop.example/",
+            }  # fmt: skip
+            commands = _commands()
+            for command in commands:
+                argv = [meant.get(word, word) for word in shlex.split(command)]
+                status = await _ended(argv, world)
+                told = capsys.readouterr()
+
+                assert status == 0, f"{command}: {told.out}{told.err}"
+
+        assert _files(tmp_path) == [
+            "all.csv", "calls.csv", "calls.html", "calls.jsonl", "calls.parquet", "month.csv",
+            "month.html",
+        ]  # fmt: skip
+        assert _files(tmp_path / "sounds") == [f"{sid}.mp3"]
+        assert {command.split()[0] for command in commands} | {"journal", "deadletters"} == set(
+            app.commands
+        )
 
     def test_commands(self) -> None:
         """The table of commands is the command line's."""

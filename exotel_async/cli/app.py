@@ -12,10 +12,12 @@ from .deadletters import deadletters
 from .demo import demo
 from .doctor import doctor
 from .exit_status import explained
+from .export import export
 from .journal import journal
 from .listen import listen
 from .number import number
 from .options import CONTEXT, common
+from .report import report
 from .simulate import simulate
 from .trigger import trigger
 
@@ -40,3 +42,5 @@ _COMMANDS = (
 )  # fmt: skip
 for _command in _COMMANDS:
     app.add_command(_command)
+calls.add_command(report)
+calls.add_command(export)

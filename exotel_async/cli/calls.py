@@ -17,6 +17,7 @@ from exotel_async.models.vocabulary import FINAL_STATUSES, CallStatus, Direction
 from .exit_status import ExitStatus
 from .options import (
     CONTEXT,
+    F,
     Reading,
     common,
     extra_option,
@@ -44,6 +45,9 @@ def _final(text: str) -> str:
     return word
 
 
+STATUS = Reading("status", _final)
+
+
 @click.group(
     context_settings=CONTEXT, no_args_is_help=False, short_help="Read the records of calls."
 )
@@ -52,24 +56,38 @@ def calls(**_: object) -> None:
     """Read the records of calls."""
 
 
+_FILTERS = (
+    click.option("--created", metavar="RANGE", help=f"When: {TIMES}."),
+    click.option("--sid", "sids", multiple=True, help="This call; may be repeated."),
+    click.option("--from", "from_", multiple=True, help="Who rang first; may be repeated."),
+    click.option("--to", multiple=True, help="Who rang second; may be repeated."),
+    click.option("--phone-number", "phone_numbers", multiple=True, help="By way of this ExoPhone."),
+    click.option(
+        "--status",
+        "statuses",
+        type=STATUS,
+        multiple=True,
+        help=f"{_FINAL}; may be repeated.",
+    ),
+    click.option(
+        "--direction", "directions", multiple=True, help=f"{', '.join(Direction)}; may be repeated."
+    ),
+    click.option(
+        "--duration", type=_SECONDS, help="Seconds, ringing included: 30, 10..45, 10.., ..45"
+    ),
+    click.option("--price", type=_PRICE, help="In the account's currency: 1.50, 1..3, 1.., ..3"),
+)
+
+
+def filters(function: F) -> F:
+    """Add the options that say which calls."""
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return function
+
+
 @calls.command("list", short_help="List records, newest first.")
-@click.option("--created", metavar="RANGE", help=f"When: {TIMES}.")
-@click.option("--sid", "sids", multiple=True, help="This call; may be repeated.")
-@click.option("--from", "from_", multiple=True, help="Who rang first; may be repeated.")
-@click.option("--to", multiple=True, help="Who rang second; may be repeated.")
-@click.option("--phone-number", "phone_numbers", multiple=True, help="By way of this ExoPhone.")
-@click.option(
-    "--status",
-    "statuses",
-    type=Reading("status", _final),
-    multiple=True,
-    help=f"{_FINAL}; may be repeated.",
-)
-@click.option(
-    "--direction", "directions", multiple=True, help=f"{', '.join(Direction)}; may be repeated."
-)
-@click.option("--duration", type=_SECONDS, help="Seconds, ringing included: 30, 10..45, 10.., ..45")
-@click.option("--price", type=_PRICE, help="In the account's currency: 1.50, 1..3, 1.., ..3")
+@filters
 @click.option("--details", is_flag=True, help="With legs and talk time.")
 @click.option("--ascending", is_flag=True, help="Oldest first.")
 @click.option("--page-size", type=click.IntRange(1, 100), help="Records in one request.")
@@ -92,27 +110,31 @@ def list_(
     On a terminal they come as a table, elsewhere as lines with tabs, written as they arrive.
     """
     screen, world = screen_of(context, zone=zone), world_of(context)
-    filters = _filters(words) | _created(created, world.clock.now(), zone)
+    wanted_ones = filters_of(words) | created_of(created, world.clock.now(), zone)
     exotel = world.client(zone=zone)
-    wanted = exotel.calls.list(limit=limit or None, **filters)
+    wanted = exotel.calls.list(limit=limit or None, **wanted_ones)
     run = partial(_list, wanted, exotel, screen, details=words["details"], limit=limit)
     return Job(run=run)
 
 
-def _filters(words: dict[str, Any]) -> dict[str, Any]:
+def filters_of(words: dict[str, Any]) -> dict[str, Any]:
+    """Read the filters of `calls.list` from options that were given."""
     own = ("as_json", "show_numbers", "extra")
     extra = once_each(words["extra"], option="--extra")
     known = {name: value for name, value in words.items() if name not in own}
     return given({**known, "extra": extra or None})
 
 
-def _created(text: str | None, now: datetime, zone: tzinfo) -> dict[str, datetime | None]:
+def created_of(
+    text: str | None, now: datetime, zone: tzinfo, *, hint: str = "--created"
+) -> dict[str, datetime | None]:
+    """Read --created, or what stands for it, as filters of `calls.list`."""
     if text is None:
         return {}
     try:
         after, before = created_range(text, now=now, zone=zone)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--created") from error
+        raise click.BadParameter(str(error), param_hint=hint) from error
     return {"created_after": after, "created_before": before}
 
 

@@ -94,6 +94,18 @@ def zone_option(function: F) -> F:
     return option(function)
 
 
+def pace_option(function: F) -> F:
+    """Add --requests-per-minute."""
+    option = click.option(
+        "--requests-per-minute",
+        type=click.IntRange(min=1),
+        default=200,
+        show_default=True,
+        help="What Exotel allows the account: more, where it raised that.",
+    )
+    return option(function)
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -6,6 +6,7 @@ Colours and tables are for terminals; what goes elsewhere is plain, one line for
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -13,7 +14,16 @@ from typing import NoReturn
 import attrs
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +32,7 @@ from exotel_async.errors import mask_secrets
 from .plain import to_json
 from .rows import Look, joined, printable, style_of
 
+_SAID_EVERY = 10.0  # seconds
 _GAP = 2  # blanks between columns
 _LEAST_WRAPPED = 24  # characters of a line in a column that wraps
 
@@ -144,9 +155,53 @@ class Screen:
             task = progress.add_task(what, total=None)
             yield lambda done: progress.update(task, completed=done)
 
+    @contextmanager
+    def meter(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show how far a long task is and how long it will take: a bar, or a line now and then."""
+        if self.err.is_terminal:
+            columns = (
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                _RateColumn(), TimeRemainingColumn(),
+            )  # fmt: skip
+            with Progress(*columns, console=self.err, transient=True) as progress:
+                task = progress.add_task(what, total=None)
+                yield lambda done, total: progress.update(task, completed=done, total=total)
+        else:
+            yield _Lines(self, what)
+
     def _write(self, text: str) -> None:
         self.out.file.write(text + "\n")
         self.out.file.flush()
+
+
+class _RateColumn(ProgressColumn):
+    """How many a second, lately."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
+class _Lines:
+    """Says every ten seconds how far it is, where there is no terminal for a bar."""
+
+    def __init__(self, screen: Screen, what: str) -> None:
+        self._screen = screen
+        self._what = what
+        self._begun = self._said = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if now - self._said >= _SAID_EVERY:
+            self._said = now
+            rate = (done - self._first) / (now - self._begun)
+            of, left = "", ""
+            if total is not None:
+                of = f" of {total:,}"
+                left = f", {max(0, total - done) / rate:,.0f} s left" if rate else ""
+            self._screen.note(f"{self._what}: {done:,}{of}, {rate:,.0f} a second{left}")
 
 
 def complain(*lines: str) -> None:

@@ -28,9 +28,14 @@ class World:
     clock: Clock = attrs.field(factory=SystemClock)
     watch: Callable[[object], None] = _nobody
 
-    def client(self, *, zone: tzinfo = IST) -> ExotelClient:
+    def client(self, *, zone: tzinfo = IST, requests_per_minute: int = 200) -> ExotelClient:
         """Make the client that the environment names; nothing is sent yet."""
-        return ExotelClient.from_environ(environ=self.environ, clock=self.clock, time_zone=zone)
+        return ExotelClient.from_environ(
+            environ=self.environ,
+            clock=self.clock,
+            time_zone=zone,
+            requests_per_minute=requests_per_minute,
+        )
 
 
 @attrs.frozen(kw_only=True)

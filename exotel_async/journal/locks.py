@@ -85,6 +85,15 @@ class FileLock:
         self._path.unlink(missing_ok=True)
 
 
+def try_lock(descriptor: int) -> bool:
+    """Lock a file that is open, until it is closed; tell whether it is ours."""
+    try:
+        _lock(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def is_free(path: Path) -> bool:
     """Tell whether whoever held a lock is gone; a lock that never was says nothing."""
     try:
@@ -98,12 +107,10 @@ def is_free(path: Path) -> bool:
 
 
 def _is_locked_now(descriptor: int) -> bool:
-    try:
-        _lock(descriptor)
-    except OSError:
-        os.close(descriptor)
-        return False
-    return True
+    if try_lock(descriptor):
+        return True
+    os.close(descriptor)
+    return False
 
 
 def _let_go(descriptor: int) -> None:
