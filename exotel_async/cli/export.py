@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
@@ -216,24 +216,27 @@ class _Export:
         return self._tell(skipped)
 
     async def _write(self) -> int:
-        """Write all pages; whatever ends it, what was written is noted."""
-        position = self.calls.position  # of what is in the file
-        self.part.save(position)
+        """Write all pages, and note now and then up to where they are written."""
+        self.part.save(self.calls.position)
         before, skipped, saved_at = self.part.rows, 0, self.clock.monotonic()
         with self.screen.meter("Records") as meter:
-            try:
-                async for page in self.calls.pages():
-                    skipped += page.skipped
-                    await self._take(page)
-                    position = self.calls.position
-                    meter(self.part.rows, self._total(before))
-                    if self.clock.monotonic() - saved_at >= _SAVED_EVERY:
-                        await in_thread(partial(self.part.save, position))
-                        saved_at = self.clock.monotonic()
-            except (ExotelError, asyncio.CancelledError):
-                self.part.save(position)
-                raise
+            pages = self.calls.pages()
+            while (page := await self._next(pages)) is not None:
+                skipped += page.skipped
+                await self._take(page)
+                meter(self.part.rows, self._total(before))
+                if self.clock.monotonic() - saved_at >= _SAVED_EVERY:
+                    await in_thread(partial(self.part.save, self.calls.position))
+                    saved_at = self.clock.monotonic()
         return skipped
+
+    async def _next(self, pages: AsyncIterator[CallPage]) -> CallPage | None:
+        """Wait for a page; whatever ends that, what is written is noted."""
+        try:
+            return await anext(pages, None)
+        except (ExotelError, asyncio.CancelledError):
+            self.part.save(self.calls.position)
+            raise
 
     async def _take(self, page: CallPage) -> None:
         if self.recordings is not None:

@@ -86,7 +86,7 @@ class Part:
         self._target = target
         self._file = file
         self._words = words
-        self.rows = rows
+        self.rows: int = rows
 
     @classmethod
     def begin(cls, target: Target, *, words: Mapping[str, Any]) -> Part:
