@@ -27,7 +27,7 @@ from .whole_file import check_writable
 
 FORMATS = ("csv", "jsonl", "parquet")
 
-_BATCH = 1_000  # rows that are turned into columns at once
+_BATCH = 500  # rows that are turned into columns at once
 _ROW_GROUP = 10  # batches in one row group of Parquet: memory is counted in these
 _OWNER_ONLY = 0o600
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -50,7 +51,7 @@ def run(*argv: str, settings: str = "{}") -> Ran:
     return Ran(time.perf_counter() - begun, usage.ru_maxrss / 1024)
 
 
-def measure(records: int) -> str:
+def measure(records: int, formats: Sequence[str]) -> str:
     """Export in each format, and tell."""
     lines = [
         "| command | records | seconds | MB at most |",
@@ -58,7 +59,7 @@ def measure(records: int) -> str:
         f"| --help | | | {run('calls', 'export', '--help').memory:.0f} |",
     ]
     with carrier(records) as settings, tempfile.TemporaryDirectory() as folder:
-        for format_ in FORMATS:
+        for format_ in formats:
             path = Path(folder) / f"calls.{format_}"
             ran = run(
                 "calls", "export", "--from", f"{START:%Y-%m-%d}",
@@ -75,7 +76,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
-    print(measure(parser.parse_args().records))
+    parser.add_argument("--formats", nargs="*", choices=FORMATS, default=FORMATS)
+    asked = parser.parse_args()
+    print(measure(asked.records, asked.formats))
 
 
 if __name__ == "__main__":
