@@ -108,8 +108,8 @@ def _install(session: nox.Session, *packages: str) -> None:
 
 def _test(session: nox.Session, *packages: str) -> None:
     _install(session, *_group("tests"), *packages)
-    workers = ["-n", "auto", "--maxprocesses", "4"]  # `-- -n 0` has none, for a debugger
-    session.run("python", "-m", "pytest", *workers, *session.posargs, env=INSTALLED_ONLY)
+    workers = min(4, (os.cpu_count() or 1) + 1)  # many tests wait; `-- -n 0` has none, to debug
+    session.run("python", "-m", "pytest", f"-n{workers}", *session.posargs, env=INSTALLED_ONLY)
 
 
 @nox.session
