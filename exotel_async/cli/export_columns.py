@@ -19,6 +19,7 @@ Value = str | int | Decimal | datetime | None
 Cell = str | int | None
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")  # with which a spreadsheet begins to reckon
+_LINE_END = re.compile("[\x85\u2028\u2029]")  # beside those that JSON escapes anyway
 _NUMBER = re.compile(r"[+-]?[0-9][0-9 .]*", re.ASCII)
 
 
@@ -130,4 +131,9 @@ def json_line(columns: Sequence[Column], cells: Sequence[Cell]) -> str:
     '{"sid": "a", "price": "0.40"}'
     """
     names = (column.name for column in columns)
-    return json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False) + "\n"
+    text = json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False)
+    return _LINE_END.sub(_escaped, text) + "\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

@@ -114,7 +114,7 @@ class TestFormats:
         assert (told["file"], told["records"]) == (str(path), 60)
 
     odd = st.text(max_size=8) | st.sampled_from(
-        ["=1+1", "-2+3", "@x", "\tx", "\r\n", '"', "+91 98", "None"]
+        ["a\x85b\u2028c\u2029d", "=1+1", "-2+3", "@x", "\tx", "\r\n", '"', "+91 98", "None"]
     )
 
     @given(st.lists(st.builds(
