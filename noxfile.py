@@ -162,7 +162,7 @@ def load(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what durability costs, and what long lists take; a quarter of an hour."""
+    """Measure what durability costs, and what long lists take; half an hour."""
     _install(session, *_group("tests"))
     session.run("python", "tests/bench/receiver.py", *session.posargs, env=INSTALLED_ONLY)
     for script in ("postgres.py", "pull.py", "export.py"):

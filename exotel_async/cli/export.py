@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
@@ -24,6 +25,7 @@ from .exit_status import ExitStatus
 from .export_columns import ALL, Spelling, choose
 from .export_files import FORMATS, Part, Target, require_pyarrow
 from .options import common, given, pace_option, screen_of, world_of, zone_option
+from .rows import printable
 from .screen import Screen
 from .wording import told
 from .world import Job
@@ -31,6 +33,7 @@ from .world import Job
 _SAVED_EVERY = 1.0  # seconds
 _AT_ONCE = 4  # recordings
 _MOST_NAMED = 10  # recordings that failed
+_FILE_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 _SAME = frozenset({
     "begin", "end", "caller", "callee", "phone_numbers", "statuses", "directions", "details",
     "masks", "raw",
@@ -300,8 +303,11 @@ class _Recordings:
                     group.create_task(self._save(call))
 
     async def _save(self, call: Call) -> None:
+        if not _FILE_NAME.fullmatch(call.sid):
+            self.failed.append(f"{printable(call.sid)!r}: no Sid that a file can be named after")
+            return
         path = self._folder / f"{call.sid}.mp3"
-        if path.parent != self._folder or path.exists():
+        if path.exists():
             return
         async with self._room:
             try:

@@ -344,6 +344,19 @@ class TestRecordings:
         assert "1 recordings could not be saved." in ran.err
         assert len(rows_of(path)) == 180
 
+    async def test_odd_sid(self, cli, sim, tmp_path):
+        """A Sid that would lead elsewhere names no file, and is told of."""
+        recordings = exporting._Recordings(object(), tmp_path / "sounds")
+
+        await recordings.save([
+            Call(sid=sid, recording_url="https://recordings.exotel.com/a.mp3")
+            for sid in ("../a", "a/b", "..", "a\0b", "\x1b[2J")
+        ])  # fmt: skip
+
+        assert len(recordings.failed) == 5
+        assert all("no Sid that a file can be named after" in text for text in recordings.failed)
+        assert "\x1b" not in "".join(recordings.failed)
+
     async def test_cancelled_amid(self, cli, sim, calls, tmp_path):
         """Who is cancelled while a recording comes finds its record in the file all the same."""
         sim.fault("latency", on="recording", times=None, seconds=3600)
