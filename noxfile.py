@@ -164,9 +164,9 @@ def load(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure what durability costs, and what long lists take; half an hour."""
     _install(session, *_group("tests"))
-    session.run("python", "tests/bench/receiver.py", *session.posargs, env=INSTALLED_ONLY)
+    session.run("python", "tests/benchmarks/receiver.py", *session.posargs, env=INSTALLED_ONLY)
     for script in ("postgres.py", "pull.py", "export.py"):
-        session.run("python", f"tests/bench/{script}", env=INSTALLED_ONLY)
+        session.run("python", f"tests/benchmarks/{script}", env=INSTALLED_ONLY)
 
 
 @nox.session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from copy import copy
 from datetime import tzinfo
 from types import TracebackType
@@ -42,6 +42,7 @@ class ClientOptions(TypedDict, total=False):
     recording_hosts: Iterable[str]
     session: aiohttp.ClientSession | None
     number_cache: NumberCache | None
+    json_loads: Callable[[bytes], object] | None
     clock: Clock | None
 
 
@@ -67,6 +68,8 @@ class ExotelClient:
       goes on a kept-alive connection.
     - `number_cache`: a mutable mapping for what numbers were found to be, by their text as given;
       how long it keeps what is its own matter.
+    - `json_loads`: what reads answers in JSON, quicker than Python's own: `orjson.loads` (extra
+      `orjson`). A price that Exotel sends as a number, not as text, may lose zeros at its end.
     - `clock`: where time comes from; for tests.
 
     Raises ConfigurationError, which names the setting.
@@ -91,6 +94,7 @@ class ExotelClient:
         recording_hosts: Iterable[str] = (),
         session: aiohttp.ClientSession | None = None,
         number_cache: NumberCache | None = None,
+        json_loads: Callable[[bytes], object] | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = SystemClock() if clock is None else clock
@@ -107,6 +111,7 @@ class ExotelClient:
             max_retries=max_retries,
             response_format=response_format,
             recording_hosts=recording_hosts,
+            json_loads=json_loads,
         )
         self._owns_transport = True
         self._lookups = Lookups(number_cache)

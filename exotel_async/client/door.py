@@ -122,7 +122,10 @@ class Door:
                 escort.leave()  # no await between this and the request
             answer = await self.transport.exchange(envelope)
             status = answer.status
-            return read_answer(request, answer, converter=converter, now=self.clock.now())
+            return read_answer(
+                request, answer, converter=converter, now=self.clock.now(),
+                json_loads=self.settings.json_loads,
+            )  # fmt: skip
         except ExotelError as error:
             raise _FailedTry(error, status) from error
         except Exception as error:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from exotel_async.errors import ConfigurationError
+from exotel_async.wire.answer import JsonLoads, load_exactly
 from exotel_async.wire.recordings import Trusted, check_hosts, origin_of
 from exotel_async.wire.request import ResponseFormat
 from exotel_async.wire.zones import zone_of
@@ -46,6 +47,7 @@ class Settings:
     max_retries: int
     response_format: ResponseFormat
     trusted: Trusted  # with giving recordings
+    json_loads: JsonLoads = load_exactly
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no request could work with."""
@@ -54,6 +56,11 @@ class Settings:
         if self.response_format not in ("json", "xml"):
             raise ConfigurationError(
                 f"response_format must be 'json' or 'xml', but is {self.response_format!r}"
+            )
+        if not callable(self.json_loads):
+            raise ConfigurationError(
+                "json_loads must be a function that reads bytes, like orjson.loads, but is "
+                f"{self.json_loads!r}"
             )
 
 
@@ -71,6 +78,7 @@ def settings_of(
     max_retries: int,
     response_format: ResponseFormat,
     recording_hosts: Iterable[str],
+    json_loads: JsonLoads | None,
 ) -> Settings:
     """Check what a user set and work out what follows from it."""
     if region not in _HOSTS:
@@ -90,6 +98,7 @@ def settings_of(
         max_retries=max_retries,
         response_format=response_format,
         trusted=_trusted(base_url, check_hosts(recording_hosts)),
+        json_loads=load_exactly if json_loads is None else json_loads,
     )
 
 

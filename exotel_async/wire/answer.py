@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -35,6 +35,8 @@ from .xml import read_xml
 
 T = TypeVar("T")
 
+JsonLoads = Callable[[bytes], object]
+
 _BODY_KEPT = 4_096
 _MESSAGE_KEPT = 500
 _BY_STATUS: Mapping[int, type[ApiError]] = {
@@ -58,13 +60,25 @@ class Answer:
     problem: BaseException | None = None
 
 
-def read_answer(request: Request[T], answer: Answer, *, converter: Converter, now: datetime) -> T:
+def load_exactly(body: bytes) -> object:
+    """Read JSON; numbers with a fraction keep every digit."""
+    return json.loads(body, parse_float=Decimal)
+
+
+def read_answer(
+    request: Request[T],
+    answer: Answer,
+    *,
+    converter: Converter,
+    now: datetime,
+    json_loads: JsonLoads = load_exactly,
+) -> T:
     """Decode what was asked for.
 
     Raises ApiError where Exotel refused, UnreadableAnswerError where the answer makes no sense,
     and NoAnswerError where it broke off. A refusal stands by its status, body or no body.
     """
-    tree, trouble = _read_tree(answer.body)
+    tree, trouble = _read_tree(answer.body, json_loads)
     if answer.status >= 400:
         raise refusal(answer, tree, now=now)
     if answer.problem is not None:
@@ -111,9 +125,9 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _read_tree(body: bytes) -> tuple[Tree, ValueError | None]:
+def _read_tree(body: bytes, json_loads: JsonLoads) -> tuple[Tree, ValueError | None]:
     try:
-        return _read_object(body), None
+        return _read_object(body, json_loads), None
     except ValueError as error:
         return {}, error
     except RecursionError:
@@ -122,14 +136,14 @@ def _read_tree(body: bytes) -> tuple[Tree, ValueError | None]:
         return {}, ValueError("a number beyond all bounds")
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def _read_object(body: bytes, json_loads: JsonLoads) -> dict[str, Any]:
     """Read JSON or XML, whichever it is: asked for one, Exotel may answer with the other."""
     body = body.removeprefix(BOM_UTF8).strip()  # XML must not begin with a blank line, PHP does
     if not body:
         raise ValueError("an empty answer")
     if body.startswith(b"<"):
         return read_xml(body)
-    tree = json.loads(body, parse_float=Decimal)
+    tree = json_loads(body)
     if not isinstance(tree, dict):
         raise ValueError("JSON, but not an object")  # noqa: TRY004 - it was read, not passed
     return tree

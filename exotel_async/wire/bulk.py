@@ -202,7 +202,7 @@ def call_details(
 def read_page(converter: Converter, tree: Tree) -> CallPage:
     """Read a page; an entry without a Sid is left out and counted."""
     entries = _entries(tree)
-    calls = [call for call in (_read_entry(converter, entry) for entry in entries) if call]
+    calls = _read_entries(converter, entries)
     metadata = tree.get("Metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     return CallPage(
@@ -227,11 +227,15 @@ def _entries(tree: Tree) -> list[object]:
     return found
 
 
-def _read_entry(converter: Converter, entry: object) -> Call | None:
-    try:
-        return converter.call(entry) if isinstance(entry, dict) else None
-    except MissingSidError:
-        return None
+def _read_entries(converter: Converter, entries: list[object]) -> list[Call]:
+    calls = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            try:
+                calls.append(converter.call(entry))
+            except MissingSidError:
+                continue
+    return calls
 
 
 def _count(value: object) -> int | None:

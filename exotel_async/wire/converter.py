@@ -7,7 +7,7 @@ is kept in `extra`, beside all that has no field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import tzinfo
 from functools import lru_cache
 from operator import itemgetter
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_structure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_structure_fn_from_attrs, override
 
 from exotel_async.models.calls import Call, CallDetails, Leg
 from exotel_async.models.events import (
@@ -28,7 +28,15 @@ from exotel_async.models.extra import NOTHING, Extra
 from exotel_async.models.numbers import NumberMetadata
 
 from . import fields
-from .fields import EXTRA, LEGS, Fields, MissingSidError, read_sid
+from .fields import (
+    EXTRA,
+    LEGS,
+    Fields,
+    MissingSidError,
+    as_it_is,
+    read_leg_status,
+    read_sid,
+)
 from .values import InexactError, read_seconds, time_reader
 
 Tree = dict[str, Any]  # an object of Exotel's, out of JSON or XML alike
@@ -36,10 +44,12 @@ Tree = dict[str, Any]  # an object of Exotel's, out of JSON or XML alike
 M = TypeVar("M", bound=attrs.AttrsInstance)
 
 MOST_LEGS = 64  # what lies beyond stays in `extra`
+_CALL_KEYS = frozenset(key for key, _ in fields.call_fields(as_it_is, as_it_is).values())
 _LEG_IDS = {spelling: n for n in range(1, MOST_LEGS + 1) for spelling in (n, str(n))}
 _LEG_STATUS = {f"Leg{n}Status": n for n in range(1, MOST_LEGS + 1)}
 _PRINTED_KEYS = ("ConversationDuration", "Legs", "Leg1Status", "Leg2Status")
 _printed = itemgetter(*_PRINTED_KEYS)
+_PRINTED_SIZES = (len(_PRINTED_KEYS), 1, 2, 1, 2)  # of details, then of each leg without and within
 _NO_LEG: Tree = {}
 _LEG_SOURCES = frozenset({"Legs", *_LEG_STATUS})
 _DETAILS = _LEG_SOURCES | {"ConversationDuration"}
@@ -63,12 +73,22 @@ class Converter:
             Leg, fields.LEG, also_known=frozenset({"Id"})
         )
         self.number: Callable[[Tree], NumberMetadata] = self._builder(NumberMetadata, fields.NUMBER)
-        self.call: Callable[[Tree], Call] = self._builder(Call, call_fields)
+        self.odd_call: Callable[[Tree], Call] = self._builder(Call, call_fields)
+        self._call = self._builder_of_printed(Call, call_fields, fields.PRINTED_CALL_KEYS)
         self._details = self._builder(CallDetails, fields.DETAILS, also_known=_DETAILS)
         self.callbacks: Mapping[type[StatusCallback], Callable[[Tree], StatusCallback]] = {
             kind: self._builder(kind, callback_fields)
             for kind in (CallAnswered, CallTerminated, UnknownCallback)
         }
+
+    def call(self, raw: Tree) -> Call:
+        """Build a call's record."""
+        try:
+            if _CALL_KEYS.issuperset(raw):
+                return self._call(raw, Call)
+        except (KeyError, ValueError):
+            pass
+        return self.odd_call(raw)
 
     def details(self, raw: Tree) -> CallDetails:
         """Build what `details=true` adds, its legs put together from both places they stand in."""
@@ -92,18 +112,29 @@ class Converter:
             raise ValueError("not an object")  # noqa: TRY004 - readers raise ValueError
         return self.details(value)
 
+    def _builder_of_printed(
+        self, model: type[M], table: Fields, printed: Collection[str]
+    ) -> Callable[[Tree, type[M]], M]:
+        """Make what builds a model where no printed key is missing; KeyError where one is.
+
+        The quicker one: it need not ask which are there.
+        """
+        attributes = [
+            field.evolve(default=attrs.NOTHING)
+            if field.name in table and table[field.name][0] in printed
+            else field
+            for field in attrs.fields(model)
+        ]
+        return make_dict_structure_fn_from_attrs(
+            attributes, model, self._cattrs, _cattrs_detailed_validation=False,
+            **_overrides(model, table),
+        )  # fmt: skip
+
     def _builder(
         self, model: type[M], table: Fields, *, also_known: frozenset[str] = frozenset()
     ) -> Callable[[Tree], M]:
-        overrides: dict[str, Any] = {
-            field.name: override(omit=True)  # ours, not Exotel's
-            for field in attrs.fields(model)
-            if field.name not in table
-        }
-        for name, (key, read) in table.items():
-            overrides[name] = override(rename=key, struct_hook=read)
         build = make_dict_structure_fn(
-            model, self._cattrs, _cattrs_detailed_validation=False, **overrides
+            model, self._cattrs, _cattrs_detailed_validation=False, **_overrides(model, table)
         )
         known = also_known.union(key for key, _ in table.values())
 
@@ -116,6 +147,15 @@ class Converter:
                 return model(**_read_one_by_one(table, raw))
 
         return structure
+
+
+def _overrides(model: type[attrs.AttrsInstance], table: Fields) -> dict[str, Any]:
+    return {
+        field.name: override(rename=table[field.name][0], struct_hook=table[field.name][1])
+        if field.name in table
+        else override(omit=True)  # ours, not Exotel's
+        for field in attrs.fields(model)
+    }
 
 
 def _with_extra(raw: Tree, known: frozenset[str]) -> Tree:
@@ -148,22 +188,23 @@ def _read_one_by_one(table: Fields, raw: Tree) -> dict[str, Any]:
 
 def _details_as_printed(raw: Tree) -> CallDetails:
     """Build details of the very shape that Exotel's page prints; raise for any other."""
-    if len(raw) != len(_PRINTED_KEYS):
-        raise ValueError("more or less than the page prints")
     conversation_duration, (first, second), status_1, status_2 = _printed(raw)
+    leg_1, leg_2 = first["Leg"], second["Leg"]
+    sizes = (len(raw), len(first), len(leg_1), len(second), len(leg_2))
+    if sizes != _PRINTED_SIZES or _LEG_IDS[leg_1["Id"]] != 1 or _LEG_IDS[leg_2["Id"]] != 2:
+        raise ValueError("more or less than the page prints")
     return CallDetails(
         conversation_duration=read_seconds(conversation_duration),
-        legs=(_leg_as_printed(first, 1, status_1), _leg_as_printed(second, 2, status_2)),
-    )
-
-
-def _leg_as_printed(entry: Tree, n: int, status: object) -> Leg:
-    leg = entry["Leg"]
-    if len(entry) != 1 or len(leg) != 2 or _LEG_IDS[leg["Id"]] != n:
-        raise ValueError("more or less than the page prints")
-    return Leg(
-        status=fields.read_leg_status(status, None),
-        on_call_duration=read_seconds(leg["OnCallDuration"]),
+        legs=(
+            Leg(
+                status=read_leg_status(status_1, None),
+                on_call_duration=read_seconds(leg_1["OnCallDuration"]),
+            ),
+            Leg(
+                status=read_leg_status(status_2, None),
+                on_call_duration=read_seconds(leg_2["OnCallDuration"]),
+            ),
+        ),
     )
 
 

@@ -125,6 +125,14 @@ CALLBACK_KEYS = (
 )
 
 
+# What each record has that Exotel's page prints, in whatever answer.
+PRINTED_CALL_KEYS = frozenset({
+    "Sid", "ParentCallSid", "DateCreated", "DateUpdated", "AccountSid", "To", "From",
+    "PhoneNumberSid", "Status", "StartTime", "EndTime", "Duration", "Price", "Direction",
+    "AnsweredBy", "ForwardedFrom", "CallerName", "Uri", "RecordingUrl",
+})  # fmt: skip
+
+
 def call_fields(read_time: Reader, read_details: Reader) -> Fields:
     """List the fields of a call's record."""
     return {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from math import isfinite
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 """Indian wall clock, the zone of Exotel's naive time stamps."""
@@ -48,6 +49,8 @@ def read_text(value: object, _: object = None) -> str | None:
     if value is None:
         return None
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and isfinite(value):  # a JSON reader of the user's makes some
         return str(value)
     raise ValueError("not a text")
 

@@ -75,6 +75,7 @@ class TestExotelClient:
             ("response_format", "yaml"),
             ("allow_http", "no"),
             ("session", "mine"),
+            ("json_loads", "orjson"),
         ],
     )
     def test_impossible(self, setting: str, value: object, make_client: MakeClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -234,6 +235,8 @@ async def numbers(cache: dict[str, NumberMetadata]) -> None:
         assert_type(result.metadata, NumberMetadata | None)
     async for result in exotel.numbers.iter_many(["1"]):
         assert_type(result.error, ExotelError | None)
+    ExotelClient(account_sid="a", api_key="k", api_token="t", json_loads=json.loads)
+    ExotelClient(account_sid="a", api_key="k", api_token="t", json_loads=5)  # type: ignore[arg-type]
     ExotelClient(account_sid="a", api_key="k", api_token="t", number_cache=[])  # type: ignore[arg-type]
 
 

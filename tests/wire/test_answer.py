@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import orjson
 import pytest
 from campaign import examples
 from hypothesis import example, given
@@ -52,6 +53,43 @@ def read(request, body: bytes | str, *, status: int = 200, **more):
     body = body.encode() if isinstance(body, str) else body
     answer = Answer(status=status, body=body, **more)
     return read_answer(request, answer, converter=converter_for(IST), now=NOW)
+
+
+class TestJsonLoads:
+    """A JSON reader of the user's own."""
+
+    @pytest.mark.parametrize(
+        ("request_", "name"),
+        [(PAGE, "bulk_details"), (CALL, "call_details"), (NUMBER, "number_metadata")],
+    )
+    def test_samples(self, request_, name):
+        """Exotel's samples say the same in whatever reader."""
+        body = sample(f"{name}.json")
+
+        assert self.read(request_, body) == read(request_, body)
+
+    @pytest.mark.parametrize(
+        ("price", "meant"), [("1.50", "1.5"), ("1e-7", None), ("3", "3"), ('"1.50"', "1.50")]
+    )
+    def test_numbers(self, price, meant):
+        """A price that is a number is read exactly, but for zeros at its end; else it is kept."""
+        call = self.read(CALL, b'{"Call":{"Sid":"a","Price":%b}}' % price.encode())
+
+        assert call.price == (None if meant is None else Decimal(meant))
+        assert call.extra == ({"Price": float(price)} if meant is None else {})
+
+    @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff{}", b'{"Call": NaN}', b""])
+    def test_nonsense(self, body):
+        """What it can't read is unreadable."""
+        with pytest.raises(UnreadableAnswerError):
+            self.read(CALL, body)
+
+    @staticmethod
+    def read(request, body):
+        answer = Answer(status=200, body=body)
+        return read_answer(
+            request, answer, converter=converter_for(IST), now=NOW, json_loads=orjson.loads
+        )
 
 
 def refused(request, body: bytes | str, **more) -> ApiError:
