@@ -144,8 +144,10 @@ def _mend(fields: dict[str, str], extra: dict[str, str]) -> None:
 
 
 def _mend_leg(leg: dict[str, str]) -> dict[str, str]:
-    odd = {key: _unwrap(leg[key]) for key in LEG_KEYS if leg.get(key, "")[:1] == "["}
-    return {**leg, **odd}
+    for key in LEG_KEYS:
+        if key in leg and leg[key][:1] == "[":
+            leg[key] = _unwrap(leg[key])
+    return leg
 
 
 def _unwrap(value: str) -> str:

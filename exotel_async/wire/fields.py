@@ -51,11 +51,16 @@ def read_sid(value: object, _: object = None) -> str:
     raise MissingSidError
 
 
+_EVENT_TYPES = ("answered", "terminal")
+
+
 def read_event_type(value: object, _: object = None) -> str | None:
     """Read an EventType: the two that Exotel documents in any case, others as they came."""
+    if value in _EVENT_TYPES:
+        return str(value)
     text = read_text(value)
     folded = None if text is None else fold(text)
-    return folded if folded in {"answered", "terminal"} else text
+    return folded if folded in _EVENT_TYPES else text
 
 
 def as_it_is(value: object, _: object = None) -> object:
