@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 import aiohttp
 import attrs
@@ -181,11 +182,16 @@ async def _request(
         headers=envelope.headers,
         allow_redirects=False,  # a redirect would take the credentials, or the dial, elsewhere
         raise_for_status=False,
-        timeout=aiohttp.ClientTimeout(
-            total=envelope.timeout if whole else None,
-            connect=min(_LONGEST_CONNECT, envelope.timeout / 2),
-            sock_read=None if whole else envelope.timeout,
-        ),
+        timeout=_limits(envelope.timeout, whole=whole),
+    )
+
+
+@lru_cache(maxsize=64)
+def _limits(timeout: float, *, whole: bool) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=timeout if whole else None,
+        connect=min(_LONGEST_CONNECT, timeout / 2),
+        sock_read=None if whole else timeout,
     )
 
 

@@ -52,6 +52,8 @@ def encode_segment(text: str) -> str:
     >>> encode_segment("+91/../1")
     '%2B91%2F..%2F1'
     """
+    if text.isascii() and text.isalnum():  # as nearly all are
+        return text
     if text.strip(".") == "":
         raise InvalidRequestError(f"a path value must not be blank or only dots, but is {text!r}")
     return quote(text, safe="")

@@ -103,7 +103,7 @@ def cpu_of(pieces: Mapping[str, Callable[[], object]], *, rounds: int, repeat: i
 def child(script: Path, *arguments: str) -> dict[str, float]:
     """Run a script as a process of its own; it prints one JSON object."""
     done = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [sys.executable, "-W", "ignore", str(script), *arguments],
         stdout=subprocess.PIPE, text=True, check=True, timeout=600,
     )  # fmt: skip
     result: dict[str, float] = json.loads(done.stdout)
