@@ -147,7 +147,7 @@ def measure() -> Iterable[Line]:
     )
     yield from compared(
         f"{what}, times as fast", "us",
-        {"ours": costs["ours"], "request.post(), parsing alone": post}, 
+        {"ours": costs["ours"], "request.post(), parsing alone": post},
         scale=1e6 / SOME, inverse=True,
         bounds={"request.post(), parsing alone": ("at least", 50)},
     )  # fmt: skip
