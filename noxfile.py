@@ -162,6 +162,16 @@ def load(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
+    """Measure beside what a user would pick instead, and print one table of ratios; minutes.
+
+    The rivals are installed for this alone. What follows -- names parts to have only those.
+    """
+    _install(session, *_group("bench"))
+    session.run("python", "tests/benchmarks/table.py", *session.posargs, env=INSTALLED_ONLY)
+
+
+@nox.session
+def sizing(session: nox.Session) -> None:
     """Measure what durability costs, and what long lists take; half an hour."""
     _install(session, *_group("tests"))
     session.run("python", "tests/benchmarks/receiver.py", *session.posargs, env=INSTALLED_ONLY)

@@ -69,7 +69,7 @@ class Converter:
         call_fields = fields.call_fields(read_time, self._read_details)
         self._cattrs = cattrs.Converter(detailed_validation=False)
         callback_fields = fields.callback_fields(read_time)
-        self.leg: Callable[[Tree], Leg] = self._builder(
+        self.odd_leg: Callable[[Tree], Leg] = self._builder(
             Leg, fields.LEG, also_known=frozenset({"Id"})
         )
         self.number: Callable[[Tree], NumberMetadata] = self._builder(NumberMetadata, fields.NUMBER)
@@ -80,6 +80,18 @@ class Converter:
             kind: self._builder(kind, callback_fields)
             for kind in (CallAnswered, CallTerminated, UnknownCallback)
         }
+
+    def leg(self, raw: Tree) -> Leg:
+        """Build a leg."""
+        try:
+            if len(raw) == 2:  # as a callback has it
+                return Leg(
+                    status=read_leg_status(raw["Status"], None),
+                    on_call_duration=read_seconds(raw["OnCallDuration"]),
+                )
+        except (KeyError, ValueError):
+            pass
+        return self.odd_leg(raw)
 
     def call(self, raw: Tree) -> Call:
         """Build a call's record."""
@@ -100,7 +112,7 @@ class Converter:
     def odd_details(self, raw: Tree) -> CallDetails:
         """Build details of any shape; agrees with the quick way where that one knows the shape."""
         legs, whole = _gather_legs(raw)
-        prepared = {**raw, LEGS: tuple(self.leg(leg) for leg in legs)}
+        prepared = {**raw, LEGS: tuple(self.odd_leg(leg) for leg in legs)}
         if not whole:  # what has no place in a leg is kept as it came
             prepared[EXTRA] = Extra({key: raw[key] for key in raw if key in _LEG_SOURCES})
         return self._details(prepared)

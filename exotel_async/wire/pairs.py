@@ -29,6 +29,13 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object, with every member it had, twins too."""
 
 
+# json.loads would make one each time. Numbers stay text, so that one of sixty thousand digits
+# costs nothing.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str
+)
+
+
 def read_pairs(body: bytes, *, content_type: str = "", query: str = "") -> Pairs:
     """Read a body and its URL's query into the normal form, the body's pairs first.
 
@@ -76,13 +83,11 @@ def _read_json(body: bytes) -> list[Pair]:
 
 
 def _load(body: bytes) -> Any:
-    # Numbers stay text, so that one of sixty thousand digits costs nothing.
-    options: dict[str, Any] = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), str)
     try:
-        return json.loads(body, object_pairs_hook=_Object, **options)
+        text = body.decode(json.detect_encoding(body), "surrogatepass")  # as json.loads does
     except UnicodeDecodeError:
         text = body.decode("utf-8", "replace")
-        return json.loads(text, object_pairs_hook=_Object, **options)
+    return _DECODER.decode(text)
 
 
 def _flatten(tree: _Object) -> list[Pair]:

@@ -1,6 +1,6 @@
 """What does durability cost: callbacks a second, with a journal and without.
 
-`python noxfile.py -s bench` prints the ratios. Each server is a process of its own, and so is the
+`python noxfile.py -s sizing` prints the ratios. Each server is a process of its own, and so is the
 load. All servers are up at once and take turns, so that whatever else the machine does slows all
 of them; a ratio is the median of those that single rounds had.
 """

@@ -384,6 +384,12 @@ class TestDetails:
 
         assert quick == slow
 
+    @examples(300)
+    @given(bare_legs | st.fixed_dictionaries({"Status": statuses, "OnCallDuration": durations}))
+    def test_quick_and_slow_leg_agree(self, raw):
+        """A leg as callbacks have it is read quicker, not otherwise."""
+        assert convert.leg(raw) == convert.odd_leg(raw)
+
     @examples(400)
     @given(details_trees)
     def test_nothing_is_lost(self, raw):
